@@ -85,6 +85,8 @@ def encode_graph(roots, max_nodes=MAX_NODES):
     indices = [place(value) for value in roots]
     while pending:
         node, children = pending.pop()
+        if not children:
+            continue
         tag = node[0]
         if tag == "dict":
             node[1] = [[place(k), place(v)] for k, v in children]

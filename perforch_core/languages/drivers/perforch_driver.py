@@ -1,0 +1,500 @@
+"""The Python driver: runs in the sandbox under the project's interpreter, holds one version of the target, and does
+what the trusted side says, one message at a time. Standard library only, valid for Python 3.8.
+
+Started as a *zygote*: it loads nothing of the user's, receives one descriptor per version over its channel and forks;
+the child gives up fork, exec and sockets, then loads the version's text and serves its own channel until it closes.
+Messages are JSON behind a 4-byte length. Nothing here decides anything: comparing, clocks and verdicts are outside.
+"""
+from __future__ import annotations
+
+import array
+import base64
+import ctypes
+import gc
+import io
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+
+import perforch_codec as codec
+
+MAX_FRAME = 1 << 29
+STDOUT_KEPT = 20000
+
+
+class Channel:
+    """Length-prefixed JSON over a stream socket. Holds its own references to what it needs."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.dumps = json.dumps
+        self.loads = json.loads
+
+    def send(self, message):
+        data = self.dumps(message).encode("ascii")
+        self.sock.sendall(struct.pack(">I", len(data)) + data)
+
+    def receive(self):
+        """The next message, or None when the other side is gone."""
+        head = self._exactly(4)
+        if head is None:
+            return None
+        body = self._exactly(struct.unpack(">I", head)[0])
+        return None if body is None else self.loads(body)
+
+    def _exactly(self, count):
+        if count > MAX_FRAME:
+            raise ValueError("frame too large")
+        pieces = []
+        while count:
+            piece = self.sock.recv(min(count, 1 << 20))
+            if not piece:
+                return None
+            pieces.append(piece)
+            count -= len(piece)
+        return b"".join(pieces)
+
+
+def zygote(channel_fd):
+    """Fork one child per descriptor received, until the channel closes."""
+    sock = socket.socket(fileno=channel_fd)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children reap themselves
+    warm()
+    gc.collect()
+    gc.freeze()
+    sock.sendall(b"R")
+    while True:
+        descriptors = array.array("i")
+        data, ancillary, _, _ = sock.recvmsg(1, socket.CMSG_LEN(descriptors.itemsize))
+        if not data:
+            return
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors.frombytes(payload[: len(payload) - len(payload) % descriptors.itemsize])
+        for fd in descriptors:
+            if os.fork() == 0:
+                sock.close()
+                os._exit(child(fd))
+            os.close(fd)
+
+
+def warm():
+    """Import what most modules need, so that children find it loaded. Standard library only, no threads."""
+    import asyncio  # noqa: F401
+    import collections  # noqa: F401
+    import copy  # noqa: F401
+    import dataclasses  # noqa: F401
+    import enum  # noqa: F401
+    import functools  # noqa: F401
+    import importlib.util  # noqa: F401
+    import inspect  # noqa: F401
+    import linecache  # noqa: F401
+    import re  # noqa: F401
+    import traceback  # noqa: F401
+    import typing  # noqa: F401
+
+
+def child(fd):
+    """Serve one version on `fd`. Returns the exit code."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    channel = Channel(socket.socket(fileno=fd))
+    channel.sock.sendall(b"H")  # the kernel attaches our credentials: the trusted side learns our process id
+    first = channel.receive()
+    if first is None:
+        return 0
+    limit(first)
+    out = io.StringIO()
+    sys.stdout = sys.stderr = out
+    sys.stdin = io.StringIO("")
+    try:
+        server = Server(channel, first, out)
+    except BaseException as error:
+        channel.send({"error": describe_error(error, first["path"]), "out": out.getvalue()[:STDOUT_KEPT]})
+        return 0
+    channel.send({"ok": True})
+    while True:
+        message = channel.receive()
+        if message is None:
+            return 0
+        channel.send(server.answer(message))
+
+
+def limit(first):
+    """Resource limits and the filter by which this process gives up fork, exec and sockets."""
+    limits = first["limits"]
+    for name, value in (
+        ("RLIMIT_DATA", limits["memory"]), ("RLIMIT_CPU", limits["cpu"]), ("RLIMIT_FSIZE", 0), ("RLIMIT_CORE", 0),
+        ("RLIMIT_STACK", None),
+    ):
+        kind = getattr(resource, name, None)
+        if kind is None or value is None:
+            continue
+        hard = resource.getrlimit(kind)[1]
+        value = int(value) if hard == resource.RLIM_INFINITY else min(int(value), hard)
+        resource.setrlimit(kind, (value, value))
+    if first.get("filter"):
+        install_filter(base64.b64decode(first["filter"]))
+
+
+def install_filter(program):
+    """Load a seccomp program (an array of struct sock_filter, 8 bytes each) into this process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    class Program(ctypes.Structure):
+        _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+    buffer = ctypes.create_string_buffer(program, len(program))
+    fprog = Program(len(program) // 8, ctypes.cast(buffer, ctypes.c_void_p))
+    if libc.prctl(38, 1, 0, 0, 0) != 0:  # PR_SET_NO_NEW_PRIVS
+        raise OSError(ctypes.get_errno(), "no_new_privs refused")
+    if libc.prctl(22, 2, ctypes.byref(fprog), 0, 0) != 0:  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+        raise OSError(ctypes.get_errno(), "seccomp filter refused")
+
+
+def describe_error(error, path):
+    """[type name, message, traceback text shortened to the user's own frames]."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if f.filename != __file__ and "importlib" not in f.filename]
+    text = "".join(traceback.format_list(own[-12:]) + traceback.format_exception_only(type(error), error))
+    try:
+        message = str(error)
+    except BaseException:
+        message = "<the exception cannot be printed>"
+    return [codec.type_name(type(error)), message[:2000], text[:6000]]
+
+
+def load_module(first):
+    """Import the target's module with `text` in place of what is on disk."""
+    import importlib
+    import importlib.machinery
+    import importlib.util
+    import linecache
+
+    path, name, text = first["path"], first["module"], first["text"]
+    data = base64.b64decode(text)
+
+    class Shadow(importlib.machinery.SourceFileLoader):
+        def get_data(self, wanted):
+            return data if wanted == path else super().get_data(wanted)
+
+        def get_code(self, fullname):
+            return self.source_to_code(data, path)  # never the cached byte code of the file on disk
+
+    class Finder:
+        @staticmethod
+        def find_spec(fullname, parents=None, target=None):
+            if fullname != name:
+                return None
+            places = [os.path.dirname(path)] if os.path.basename(path) == "__init__.py" else None
+            return importlib.util.spec_from_file_location(
+                fullname, path, loader=Shadow(fullname, path), submodule_search_locations=places
+            )
+
+    sys.meta_path.insert(0, Finder)
+    sys.path[:] = first["sys_path"] + [p for p in sys.path if p not in first["sys_path"] and p != first["drivers"]]
+    sys.dont_write_bytecode = True
+    lines = importlib.util.decode_source(data).splitlines(True)
+    linecache.cache[path] = (len(data), None, lines, path)
+    return importlib.import_module(name)
+
+
+class Server:
+    """Answers the trusted side's messages about one loaded version."""
+
+    def __init__(self, channel, first, out):
+        self.path = first["path"]
+        self.out = out
+        self.inputs = []
+        self.ready = None
+        self.channel = channel
+        os.chdir(first["cwd"])
+        self.module = load_module(first)
+        self.function, self.owner, self.kind, self.problem = resolve(self.module, first["symbol"])
+        self.loop = None
+
+    def answer(self, message):
+        try:
+            return getattr(self, "do_" + message["op"])(message)
+        except codec.CannotDecode as error:
+            return {"undecodable": str(error)}
+        except codec.TooLarge as error:
+            return {"too_large": str(error)}
+
+    def do_describe(self, message):
+        import perforch_signature
+
+        return perforch_signature.describe(self.module, self.function, self.owner, self.kind, self.problem)
+
+    def call(self, values, keywords):
+        """Call the target with decoded values: the receiver first where there is one."""
+        count = len(values) - len(keywords)
+        return self.finish(self.function(*values[:count], **dict(zip(keywords, values[count:]))))
+
+    def finish(self, result):
+        """Run a coroutine, drain an asynchronous generator; anything else is the result."""
+        kind = type(result).__name__
+        if kind == "coroutine":
+            return self.run(result)
+        if kind == "async_generator":
+
+            async def drain():
+                return [item async for item in result]
+
+            return iter(self.run(drain()))
+        return result
+
+    def run(self, coroutine):
+        import asyncio
+
+        if self.loop is None:
+            self.loop = asyncio.new_event_loop()
+        return self.loop.run_until_complete(coroutine)
+
+    def do_call(self, message):
+        values = codec.decode_graph(message["args"], self.find_type)
+        self.out.seek(0)
+        self.out.truncate()
+        lines = set()
+        tracer = line_tracer(self.path, lines) if message.get("trace") else None
+        raised, roots = None, []
+        try:
+            if tracer:
+                sys.settrace(tracer)
+            try:
+                roots = [self.call(values, message["keywords"])]
+                if message.get("twice"):
+                    again = codec.decode_graph(message["args"], self.find_type)
+                    roots.append(self.call(again, message["keywords"]))
+                graph = codec.encode_graph(roots + values)
+            finally:
+                sys.settrace(None)
+        except codec.TooLarge:
+            raise
+        except BaseException as error:
+            raised = describe_error(error, self.path)
+            graph = codec.encode_graph([None] + values)
+        printed = self.out.getvalue()
+        return {
+            "id": message["id"], "raised": raised, "graph": graph, "out": printed[:STDOUT_KEPT], "lines": sorted(lines)
+        }
+
+    def find_type(self, name):
+        return codec.find_type(name)
+
+    def do_load(self, message):
+        """Hold inputs for timing; `more` appends to those held."""
+        if not message.get("more"):
+            self.inputs = []
+        for item in message["inputs"]:
+            self.inputs.append(Input(item["args"], item["keywords"], self.find_type))
+        gc.collect()
+        gc.freeze()
+        return {"held": len(self.inputs)}
+
+    def do_prepare(self, message):
+        """Copy the arguments of the next block; the clock starts when "go" comes."""
+        start, calls = message["start"], message["calls"]
+        inputs = self.inputs
+        self.ready = [inputs[(start + i) % len(inputs)].fresh(self.find_type) for i in range(calls)]
+        self.out.seek(0)
+        self.out.truncate()
+        function = nothing if message["empty"] else self.function
+        if message["empty"]:
+            self.block = loop_plain
+        else:
+            self.block = self.loop_for(function)
+        self.target = function
+        gc.collect()
+        return {"ready": len(self.ready)}
+
+    def loop_for(self, function):
+        import inspect
+
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            return lambda f, sets: loop_finish(f, sets, self.finish)
+        return loop_drain if message_is_generator(function) else loop_plain
+
+    def do_go(self, message):
+        self.block(self.target, self.ready)
+        self.ready = None
+        return {"done": True}
+
+    def do_outcome(self, message):
+        """The outcome of one held input, encoded like a call's."""
+        values, keywords = self.inputs[message["index"]].fresh(self.find_type)
+        try:
+            return {"graph": codec.encode_graph([self.call(values, list(keywords))] + list(values)), "raised": None}
+        except codec.TooLarge:
+            raise
+        except BaseException as error:
+            return {"graph": None, "raised": describe_error(error, self.path)}
+
+    def do_profile(self, message):
+        """Share of time per line of the file over the held inputs, each called once."""
+        import time
+
+        spent = {}
+        tracer = line_timer(self.path, spent, time.perf_counter)
+        for held in self.inputs:
+            values, keywords = held.fresh(self.find_type)
+            sys.settrace(tracer)
+            try:
+                self.call(values, list(keywords))
+            except BaseException:
+                pass
+            finally:
+                sys.settrace(None)
+        total = sum(spent.values()) or 1.0
+        return {"lines": [[line, seconds / total] for line, seconds in spent.items()]}
+
+
+def nothing(*args, **kwargs):
+    """The empty block's function."""
+
+
+def loop_plain(function, sets):
+    for values, keywords in sets:
+        try:
+            if keywords:
+                function(*values[: -len(keywords)], **dict(zip(keywords, values[-len(keywords) :])))
+            else:
+                function(*values)
+        except Exception:
+            pass
+
+
+def loop_drain(function, sets):
+    for values, keywords in sets:
+        try:
+            count = len(values) - len(keywords)
+            for _ in function(*values[:count], **dict(zip(keywords, values[count:]))):
+                pass
+        except Exception:
+            pass
+
+
+def loop_finish(function, sets, finish):
+    for values, keywords in sets:
+        try:
+            count = len(values) - len(keywords)
+            finish(function(*values[:count], **dict(zip(keywords, values[count:]))))
+        except Exception:
+            pass
+
+
+def message_is_generator(function):
+    import inspect
+
+    return inspect.isgeneratorfunction(inspect.unwrap(function))
+
+
+class Input:
+    """One set of arguments for timing, with the cheapest way to make fresh copies of it."""
+
+    def __init__(self, wire, keywords, find_type):
+        self.wire = wire
+        self.keywords = tuple(keywords)
+        self.values = codec.decode_graph(wire, find_type)
+        self.simple = all(copies_flat(value) for value in self.values)
+        kept = [id(v) for v in self.values if type(v) in (list, dict, set, bytearray)]
+        self.simple = self.simple and len(kept) == len(set(kept))
+
+    def fresh(self, find_type):
+        if self.simple:
+            return [v.copy() if type(v) in (list, dict, set, bytearray) else v for v in self.values], self.keywords
+        return codec.decode_graph(self.wire, find_type), self.keywords
+
+
+_FLAT = frozenset((int, float, str, bytes, bool, type(None), complex))
+
+
+def copies_flat(value):
+    """Whether a shallow copy of the value is a full copy."""
+    kind = type(value)
+    if kind in _FLAT or kind is bytearray:
+        return True
+    if kind in (list, set, frozenset, tuple):
+        return all(map(_FLAT.__contains__, map(type, value)))
+    if kind is dict:
+        return all(map(_FLAT.__contains__, map(type, value))) and all(
+            map(_FLAT.__contains__, map(type, value.values()))
+        )
+    return False
+
+
+def line_tracer(path, lines):
+    """A trace function that notes which lines of the file run."""
+
+    def local(frame, event, argument):
+        if event == "line":
+            lines.add(frame.f_lineno)
+        return local
+
+    def trace(frame, event, argument):
+        return local if frame.f_code.co_filename == path else None
+
+    return trace
+
+
+def line_timer(path, spent, clock):
+    """A trace function that adds up, per line of the file, the time until the next line of the same frame.
+
+    Time inside calls counts for the calling line, so that the line that calls something slow shows as hot.
+    """
+
+    def trace(frame, event, argument):
+        if frame.f_code.co_filename != path:
+            return None
+        last = [None, 0.0]
+
+        def local(frame, event, argument):
+            now = clock()
+            if last[0] is not None:
+                spent[last[0]] = spent.get(last[0], 0.0) + now - last[1]
+            last[0] = frame.f_lineno if event == "line" else None
+            last[1] = clock()
+            return local
+
+        return local
+
+    return trace
+
+
+def resolve(module, symbol):
+    """(callable, owning class or None, kind, problem). Kinds: function, static, class, method, property."""
+    parts = symbol.split(".")
+    owner = module
+    for part in parts[:-1]:
+        owner = getattr(owner, part, None)
+        if not isinstance(owner, type):
+            return None, None, "nested", "%s is nested in a function, so only tests can judge it" % symbol
+    name = parts[-1]
+    if not isinstance(owner, type):
+        found = getattr(module, name, None)
+        if not callable(found):
+            return None, None, "missing", "%s is not a callable in the loaded module" % symbol
+        return found, None, "function", ""
+    if name.startswith("__") and not name.endswith("__"):
+        name = "_%s%s" % (owner.__name__.lstrip("_"), name)
+    raw = owner.__dict__.get(name)
+    if isinstance(raw, staticmethod):
+        return getattr(owner, name), None, "static", ""
+    if isinstance(raw, classmethod):
+        return getattr(owner, name), None, "class", ""
+    if isinstance(raw, property):
+        return raw.fget, owner, "property", ""
+    if hasattr(raw, "func") and not callable(raw):  # functools.cached_property
+        return raw.func, owner, "property", ""
+    if not callable(raw):
+        return None, None, "missing", "%s is not a callable in the loaded module" % symbol
+    return raw, owner, "method", ""
+
+
+if __name__ == "__main__":
+    zygote(int(os.environ.pop("PERFORCH_CHANNEL")))
