@@ -15,6 +15,7 @@ fractions.Fraction, datetime.*, uuid.UUID, pathlib.*, range, slice, re.Pattern, 
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
@@ -228,3 +229,62 @@ def _joined(groups: list[list[Any]]) -> list[Any]:
 
 def _short(name: str) -> str:
     return name.rsplit(".", 1)[-1]
+
+
+def canonical_digest(wire: Wire) -> str:
+    """A SHA-256 over the graph as seen from its roots: equal graphs give equal digests, sets in any order.
+
+    Aliases of mutable nodes count (by first visit); numbering does not. A malformed graph gets a digest of its own.
+    """
+    try:
+        return hashlib.sha256(_canonical(wire).encode("utf-8", "surrogatepass")).hexdigest()
+    except (TypeError, ValueError, IndexError, KeyError, AttributeError):
+        return "malformed"
+
+
+def _canonical(wire: Wire) -> str:
+    nodes = wire["nodes"]
+    order: dict[int, int] = {}
+    out: list[str] = []
+    stack: list[Any] = list(reversed(wire["roots"]))
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            out.append(item)
+            continue
+        node = nodes[item]
+        children = children_of(node)
+        if node[0] in ("list", "dict", "set", "record", "bytearray"):
+            if item in order:
+                out.append(f"@{order[item]}")
+                continue
+            order[item] = len(order)
+        if node[0] in ("set", "frozenset"):
+            # Items of sets are hashable, so they hold no cycle through a mutable node of ours.
+            keys = sorted(_canonical({"nodes": nodes, "roots": [c]}) for c in children)
+            out.append(f"{node[0]}{node[2:]}{{{','.join(keys)}}}")
+        elif children:
+            out.append(f"{node[0]}{_labels(node)}(")
+            stack.append(")")
+            stack.extend(reversed(children))
+        else:
+            out.append(repr(node))
+    return "\n".join(out)
+
+
+def _labels(node: list[Any]) -> str:
+    if node[0] == "record":
+        return repr([node[1], [name for name, _ in node[2]]])
+    return repr(node[2:])
+
+
+def children_of(node: list[Any]) -> list[int]:
+    """The indices that a node refers to, in order."""
+    match node[0]:
+        case "list" | "tuple" | "set" | "frozenset" | "iterator":
+            return node[1]
+        case "dict":
+            return [index for pair in node[1] for index in pair]
+        case "record":
+            return [index for _, index in node[2]]
+    return []

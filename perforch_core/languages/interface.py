@@ -93,11 +93,12 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What one call did, as data. Exactly one of `graph` and `raised` matters.
+    """What one call did, as data.
 
     `graph`'s roots are the result and then receiver and arguments as they were after the call (one graph, so that
-    aliases between them show). `raised` is (type name, message); `traceback` is for people. `dead` says why the
-    process gave no answer ("wall time", "exited"), "" when it did.
+    aliases between them show); when the call raised, the first root is a none in place of the result. `raised` is
+    (type name, message); `traceback` is for people. `dead` says why there is no answer ("no answer within 2 s", "the
+    process ended ...", "undecodable: ..." when the arguments could not be built), "" when there is one.
     """
 
     graph: Wire | None = None
@@ -121,8 +122,12 @@ class Block:
 class Driver(Protocol):
     """One live sandboxed process that holds one version of the target and does as the trusted side says."""
 
-    async def call(self, case: Case, *, timeout: float, trace: bool = False) -> Observation:
-        """Call once. With `trace`, also say which lines of the file ran. A dead process gives `dead`, never an error."""
+    async def call(self, case: Case, *, timeout: float, trace: bool = False, twice: bool = False) -> Observation:
+        """Call once. A dead process gives `dead`, never an error.
+
+        `trace`: also say which lines of the file ran. `twice`: call two times on separately built arguments; the
+        graph's roots are then both results and the arguments of the first call, so that a shared result shows.
+        """
 
     async def load(self, cases: Sequence[Case]) -> int:
         """Decode inputs for timing and hold them, replacing the ones before; the number held."""
