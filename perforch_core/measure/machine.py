@@ -1,37 +1,12 @@
-"""Clocks that the measured program cannot touch, and the state of the machine while it was measured."""
+"""The state of the machine while something was measured on it (the clocks are in sandbox/clock.py)."""
 
 from __future__ import annotations
 
 import os
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-
-
-class ClockGone(Exception):
-    """The process whose clock was asked for no longer exists."""
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time that process `pid` has used so far, all its threads together, in seconds. Raises ClockGone.
-
-    On Linux this is the kernel's own clock of that process, exact to the nanosecond (the clock id is made from the
-    process id as clock_getcpuclockid(3) does). Elsewhere psutil gives it in steps of the system's timer: about 1 us on
-    macOS, 15.6 ms on Windows. Those two have not been exercised.
-    """
-    if sys.platform == "linux":
-        try:
-            return time.clock_gettime(((~pid) << 3) | 2)
-        except OSError as gone:
-            raise ClockGone(f"process {pid} has ended") from gone
-    try:
-        times = psutil.Process(pid).cpu_times()
-    except psutil.Error as gone:
-        raise ClockGone(f"process {pid} has ended") from gone
-    return float(times.user + times.system)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
