@@ -57,7 +57,8 @@ class Command:
     `readable` are folders outside the system's own that must be visible read-only (project root, interpreter prefix).
     `writable` are folders that may be written (compile and prepare only).
     `shadow` maps absolute paths of files to the bytes that the program must see there instead; the real file is
-    never touched. A shadowed path need not exist.
+    never touched. A shadowed path need not exist. `reserves_memory` is for programs that reserve far more address
+    space than they use (sanitizers): the memory limit is then only watched.
     """
 
     argv: tuple[str, ...]
@@ -70,6 +71,7 @@ class Command:
     shadow: Mapping[Path, bytes] = field(default_factory=dict)
     stdin: bytes = b""
     may_fork: bool = False
+    reserves_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
