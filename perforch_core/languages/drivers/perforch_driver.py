@@ -97,6 +97,8 @@ def warm():
     import traceback  # noqa: F401
     import typing  # noqa: F401
 
+    import perforch_signature  # noqa: F401
+
 
 def child(fd):
     """Serve one version on `fd`. Returns the exit code."""
