@@ -222,7 +222,9 @@ def _kind(value: Any) -> str:
         return f"the number {value!r}"
     if isinstance(value, str):
         return f"the text {value!r}"
-    return "a table" if isinstance(value, dict) else "a list" if isinstance(value, list) else f"a {type(value).__name__}"
+    if isinstance(value, dict):
+        return "a table"
+    return "a list" if isinstance(value, list) else f"a {type(value).__name__}"
 
 
 def _text(value: Any, place: _Place) -> str:
@@ -278,7 +280,7 @@ def _url(value: Any, place: _Place) -> str:
     except ValueError:
         valid = False
     if not valid:
-        raise place.error(f"must be an http or https address such as \"http://localhost:11434/v1\", not {text!r}.")
+        raise place.error(f'must be an http or https address such as "http://localhost:11434/v1", not {text!r}.')
     if parts.username or parts.password:
         raise place.error(f"must not hold a user name or password. {_KEYS_BELONG}")
     if parts.query or parts.fragment:
@@ -289,7 +291,7 @@ def _url(value: Any, place: _Place) -> str:
 def _variable(value: Any, place: _Place) -> str:
     text = _text(value, place)
     if not _VARIABLE.match(text):  # the text itself may be a key pasted here: it is not repeated
-        raise place.error(f"must be the name of an environment variable, such as \"OPENAI_API_KEY\". {_KEYS_BELONG}")
+        raise place.error(f'must be the name of an environment variable, such as "OPENAI_API_KEY". {_KEYS_BELONG}')
     return text
 
 

@@ -27,7 +27,14 @@ class Completion:
 
 
 class ModelError(Exception):
-    """A request failed for good (retries spent): costs one attempt, never the task. The message is for the user."""
+    """A request failed for good (retries spent): costs one attempt, never the task. The message is for the user.
+
+    `usage` is what it took all the same: seconds always, tokens and cost where text had already come.
+    """
+
+    def __init__(self, message: str, *, usage: Usage | None = None) -> None:
+        super().__init__(message)
+        self.usage = usage or Usage()
 
 
 class TextModel(Protocol):
