@@ -23,13 +23,17 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """Time before / time after with its confidence interval, at input size `n` (None: unsized)."""
+    """Time before / time after with its confidence interval, at input size `n` (None: unsized).
+
+    `name` is the kind of input ("large", "duplicates"), "" where there is but one.
+    """
 
     estimate: float
     low: float
     high: float
     confidence: float = 0.99
     n: int | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,8 +198,7 @@ def evidence_json(evidence: Evidence) -> dict[str, Any]:
         "equivalent": evidence.equivalent,
         "cases": evidence.cases,
         "held_back": evidence.held_back,
-        "counterexample": example
-        and {"call": example.call, "expected": example.expected, "actual": example.actual},
+        "counterexample": example and {"call": example.call, "expected": example.expected, "actual": example.actual},
         "strength": {
             "mutants": evidence.strength.mutants,
             "killed": evidence.strength.killed,

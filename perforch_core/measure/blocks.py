@@ -1,0 +1,222 @@
+"""Timing one version against another on one stratum: calibrated blocks A B B A on inputs new to the process."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from perforch_core.languages.interface import Block, Case, DriverDied
+from perforch_core.measure.statistics import median, quad
+from perforch_core.measure.workload import Stratum
+
+TARGET = 0.005
+"""Seconds that a block should take: long against the cost of starting it, short against the drift of the machine."""
+
+MOST_CALLS = 50_000
+PREPARE_SECONDS = 0.04
+"""Copying the arguments of one block beforehand may take about this long."""
+
+PATIENCE = 20.0
+"""An AFTER that takes this many times as long as BEFORE, and more than 2 s, is given up as slower."""
+
+
+class TooSlow(Exception):
+    """AFTER did not finish within PATIENCE times what BEFORE takes; the message says so."""
+
+
+class Timeable(Protocol):
+    """The part of a Driver that measuring needs."""
+
+    async def load(self, cases: Sequence[Case]) -> int: ...
+
+    async def block(self, calls: int, *, timeout: float, empty: bool = False) -> Block: ...
+
+    async def digest(self, *, timeout: float) -> tuple[str, ...]: ...
+
+    async def peak(self, index: int, *, timeout: float) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds of CPU and wall time."""
+
+    cpu: float
+    wall: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """How one version is timed on one stratum: calls in a block, and what the same block costs around nothing."""
+
+    calls: int
+    fixed: Cost
+    per_call: Cost
+
+    def net(self, block: Block) -> Cost:
+        """Seconds per call without the cost of the block itself, never less than a twentieth of the whole."""
+        return Cost(
+            max(block.cpu - self.fixed.cpu - self.per_call.cpu * block.calls, block.cpu / 20, 1e-9) / block.calls,
+            max(block.wall - self.fixed.wall - self.per_call.wall * block.calls, block.wall / 20, 1e-9) / block.calls,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a stratum is timed: so many different inputs in a block, and each side in whole passes over them."""
+
+    inputs: int
+    before: Side
+    after: Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """One block: seconds per call over all its calls, over the first pass and over the later ones (None: no later)."""
+
+    all: Cost
+    first: Cost
+    rest: Cost | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One round on one stratum. `cpu` and `wall` are log ratios before / after; `first_*` those of the first pass.
+
+    `repeat_before` and `repeat_after` are log ratios first pass / later passes: well above 0 when repeated inputs are
+    cheaper than new ones (a cache). None where every input of a block was new. `spared_*` is the same as seconds per
+    block.
+    """
+
+    cpu: float
+    wall: float
+    first_cpu: float
+    first_wall: float
+    before: Cost
+    after: Cost
+    repeat_before: float | None = None
+    repeat_after: float | None = None
+    spared_before: float = 0.0
+    spared_after: float = 0.0
+
+
+async def calibrate(
+    before: Timeable, after: Timeable, stratum: Stratum, cases: Sequence[Case], *, target: float = TARGET
+) -> Plan:
+    """Find the calls per block of each side on `cases`, which no timed block uses. Raises DriverDied, TooSlow."""
+    slow, copying = await _per_call(before, cases, target=target, timeout=60.0)
+    limit = max(2.0, PATIENCE * slow)
+    try:
+        quick, _ = await _per_call(after, cases, target=target, timeout=limit)
+    except DriverDied as died:
+        if "within" not in str(died):
+            raise
+        raise TooSlow(f"one call takes more than {limit:.1f} s at n = {stratum.n:,}; before: {slow:.3g} s") from died
+    inputs = distinct_inputs(stratum.n, slow, target=target)
+    most = int(min(MOST_CALLS, max(inputs, PREPARE_SECONDS / copying)))
+    return Plan(
+        inputs=inputs,
+        before=await _side(before, cases, _whole_passes(target / slow, inputs, most)),
+        after=await _side(after, cases, _whole_passes(target / quick, inputs, most)),
+    )
+
+
+def distinct_inputs(n: int, seconds: float, *, target: float = TARGET) -> int:
+    """How many new inputs a block gets: one per call if that is affordable, at least three unless a call is long."""
+    affordable = max(4, min(512, 40_000 // (n + 1)))
+    least = 3 if seconds < 2 * target else 1
+    return max(least, min(affordable, round(target / seconds)))
+
+
+def _whole_passes(wanted: float, inputs: int, most: int) -> int:
+    return inputs * max(1, min(round(wanted / inputs), most // inputs))
+
+
+async def _per_call(driver: Timeable, cases: Sequence[Case], *, target: float, timeout: float) -> tuple[float, float]:
+    """(seconds per call, seconds to copy the arguments of a call), roughly."""
+    loop = asyncio.get_running_loop()
+    await driver.load(cases)
+    calls = 1
+    while True:
+        started = loop.time()
+        block = await driver.block(calls, timeout=timeout)
+        copying = (loop.time() - started - block.wall) / calls
+        seconds = max(block.cpu, block.wall / 4, 1e-7)
+        # A call that sleeps or waits has little CPU time: the wall keeps its blocks short.
+        if seconds >= target / 2 or calls >= MOST_CALLS or copying * calls > PREPARE_SECONDS:
+            return seconds / calls, max(copying, 1e-8)
+        calls = min(MOST_CALLS, math.ceil(calls * max(2.0, min(30.0, target / seconds))))
+
+
+async def _side(driver: Timeable, cases: Sequence[Case], calls: int) -> Side:
+    await driver.load(cases)
+    ones = [await driver.block(1, timeout=30.0, empty=True) for _ in range(3)]
+    alls = [await driver.block(calls, timeout=30.0, empty=True) for _ in range(3)] if calls > 1 else ones
+    fixed = Cost(median([b.cpu for b in ones]), median([b.wall for b in ones]))
+    full = Cost(median([b.cpu for b in alls]), median([b.wall for b in alls]))
+    per_call = Cost(max(0.0, (full.cpu - fixed.cpu) / calls), max(0.0, (full.wall - fixed.wall) / calls))
+    return Side(calls=calls, fixed=fixed, per_call=per_call)
+
+
+async def warm_up(driver: Timeable, side: Side, cases: Sequence[Case]) -> None:
+    """Let the interpreter specialise and lazy imports happen, on inputs that no timed block uses."""
+    await driver.load(cases)
+    await driver.block(max(len(cases), side.calls // 4), timeout=60.0)
+
+
+async def time_pair(
+    before: Timeable, after: Timeable, plan: Plan, one: Sequence[Case], two: Sequence[Case], *, swap: bool
+) -> Sample:
+    """The blocks A B B A (B A A B with `swap`) on the inputs `one` and then `two`. Raises DriverDied."""
+    order = [(after, plan.after), (before, plan.before)] if swap else [(before, plan.before), (after, plan.after)]
+    (a, side_a), (b, side_b) = order
+    a1 = await _time(a, side_a, one)
+    b1 = await _time(b, side_b, one)
+    b2 = await _time(b, side_b, two)
+    a2 = await _time(a, side_a, two)
+    olds, news = ((b1, b2), (a1, a2)) if swap else ((a1, a2), (b1, b2))
+    return _sample(olds, news, inputs=plan.inputs)
+
+
+async def _time(driver: Timeable, side: Side, cases: Sequence[Case]) -> Timed:
+    await driver.load(cases)
+    passes = len(cases)
+    first = side.net(await driver.block(passes, timeout=120.0))
+    if side.calls <= passes:
+        return Timed(all=first, first=first, rest=None)
+    rest = side.net(await driver.block(side.calls - passes, timeout=120.0))
+    share = passes / side.calls
+    both = Cost(first.cpu * share + rest.cpu * (1 - share), first.wall * share + rest.wall * (1 - share))
+    return Timed(all=both, first=first, rest=rest)
+
+
+def _sample(olds: tuple[Timed, Timed], news: tuple[Timed, Timed], *, inputs: int) -> Sample:
+    (o1, o2), (n1, n2) = olds, news
+    return Sample(
+        cpu=quad(o1.all.cpu, n1.all.cpu, n2.all.cpu, o2.all.cpu),
+        wall=quad(o1.all.wall, n1.all.wall, n2.all.wall, o2.all.wall),
+        first_cpu=quad(o1.first.cpu, n1.first.cpu, n2.first.cpu, o2.first.cpu),
+        first_wall=quad(o1.first.wall, n1.first.wall, n2.first.wall, o2.first.wall),
+        before=Cost((o1.all.cpu + o2.all.cpu) / 2, (o1.all.wall + o2.all.wall) / 2),
+        after=Cost((n1.all.cpu + n2.all.cpu) / 2, (n1.all.wall + n2.all.wall) / 2),
+        repeat_before=_repeat(olds),
+        repeat_after=_repeat(news),
+        spared_before=_spared(olds, inputs),
+        spared_after=_spared(news, inputs),
+    )
+
+
+def _repeat(pair: tuple[Timed, Timed]) -> float | None:
+    one, two = pair
+    if one.rest is None or two.rest is None:
+        return None
+    return math.log((one.first.cpu + two.first.cpu) / (one.rest.cpu + two.rest.cpu))
+
+
+def _spared(pair: tuple[Timed, Timed], inputs: int) -> float:
+    one, two = pair
+    if one.rest is None or two.rest is None:
+        return 0.0
+    return inputs * (one.first.cpu + two.first.cpu - one.rest.cpu - two.rest.cpu) / 2
