@@ -28,7 +28,9 @@ app.add_typer(models.app, name="models")
 
 
 @app.command("lsp")
-def lsp(stdio: Annotated[bool, typer.Option("--stdio", help="Speak over stdin and stdout (the default).")] = True) -> None:
+def lsp(
+    stdio: Annotated[bool, typer.Option("--stdio", help="Speak over stdin and stdout (the default).")] = True,
+) -> None:
     """Run the language server (for editors)."""
     import subprocess
 

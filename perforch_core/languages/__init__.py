@@ -81,7 +81,9 @@ def _by_name(path: Path, functions: list[Function], symbol: str) -> Function:
         return found[0]
     if found:
         choices = tuple(f"{f.symbol}:{f.line}" for f in found)
-        raise UserError(f"{path.name} has {len(found)} functions named {name}: choose {_either(choices)}", choices=choices)
+        raise UserError(
+            f"{path.name} has {len(found)} functions named {name}: choose {_either(choices)}", choices=choices
+        )
     names = [f.symbol for f in functions]
     if not names:
         raise UserError(f"{path.name} has no functions")

@@ -57,7 +57,9 @@ class DriverLimits:
 class PythonHarness:
     """A Harness (see languages/interface.py) for one Python target."""
 
-    def __init__(self, project: Project, target: Target, sandbox: Sandbox, *, limits: DriverLimits | None = None) -> None:
+    def __init__(
+        self, project: Project, target: Target, sandbox: Sandbox, *, limits: DriverLimits | None = None
+    ) -> None:
         self.project = project
         self.target = target
         self.sandbox = sandbox
@@ -142,7 +144,9 @@ class PythonHarness:
         if ready != b"R":
             outcome = await process.close()
             said = outcome.stderr.decode(errors="replace").strip()[-600:]
-            raise EnvironmentProblem(f"{project.interpreter} did not start in the sandbox ({outcome.ended.value}): {said}")
+            raise EnvironmentProblem(
+                f"{project.interpreter} did not start in the sandbox ({outcome.ended.value}): {said}"
+            )
         return _Zygote(process)
 
     async def aclose(self) -> None:
@@ -201,7 +205,9 @@ class PythonDriver:
             for level, kind, payload in ancillary:
                 if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
                     return struct.unpack("3i", payload[:size])[0]
-            raise DriverDied("the sandboxed interpreter ended before it loaded anything" if not data else "no credentials")
+            raise DriverDied(
+                "the sandboxed interpreter ended before it loaded anything" if not data else "no credentials"
+            )
 
     async def ask(self, message: Mapping[str, Any], *, timeout: float, loading: bool = False) -> dict[str, Any]:
         """Send one message and wait for its answer. Raises DriverDied (BuildFailed while loading)."""
@@ -315,7 +321,8 @@ class PythonDriver:
         return tuple(digests)
 
     async def peak(self, index: int, *, timeout: float) -> int:
-        answer = await self.ask({"op": "prepare", "calls": 1, "start": index, "empty": False}, timeout=timeout)
+        message = {"op": "prepare", "calls": 1, "start": index, "empty": False, "trim": True}
+        answer = await self.ask(message, timeout=timeout)
         if answer.get("ready") != 1:
             raise DriverDied("the input could not be copied")
         try:

@@ -48,7 +48,9 @@ def read_answer(model: str, target: Target, completion: Completion) -> Candidate
         elif spliced.text == target.text:
             problem = "the answer changes nothing"
         else:
-            return Candidate(text=spliced.text, model=model, why=first_sentence(completion.text), usage=completion.usage)
+            return Candidate(
+                text=spliced.text, model=model, why=first_sentence(completion.text), usage=completion.usage
+            )
     return NoCandidate(model=model, reason=problem, usage=completion.usage)
 
 
