@@ -143,7 +143,8 @@ class Bubblewrap:
                     os.close(fd)
                 channel.close()
                 raise EnvironmentProblem(f"bubblewrap could not be started: {error}") from error
-        return _Handle(popen, status, stdout, stderr), channel
+        has_scratch = command.policy is not Policy.RUN
+        return _Handle(popen, status, stdout, stderr, has_scratch=has_scratch), channel
 
     def _settings(self, command: Command, env: Mapping[str, str], channel: int) -> list[str]:
         out = ["--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox"]
@@ -235,12 +236,15 @@ def _memory_file(content: bytes) -> int:
 class _Handle:
     """A running bubblewrap. Killing the namespace's first process makes the kernel end all others first."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], status: int, stdout: int, stderr: int) -> None:
+    def __init__(
+        self, popen: subprocess.Popen[bytes], status: int, stdout: int, stderr: int, *, has_scratch: bool
+    ) -> None:
         self.pid = popen.pid
         self.stdout, self.stderr = stdout, stderr
         self._popen = popen
         self._status = status
         self._status_text = b""
+        self._has_scratch = has_scratch
         self._pidfd = os.pidfd_open(popen.pid)
         self._first: int | None = None
         self._first_pidfd: int | None = None
@@ -248,7 +252,7 @@ class _Handle:
 
     def scratch(self) -> str | None:
         self._learn()
-        return f"/proc/{self._first}/root/tmp" if self._first else None
+        return f"/proc/{self._first}/root/tmp" if self._first and self._has_scratch else None
 
     def kill(self) -> None:
         if self._done:

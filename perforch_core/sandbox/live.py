@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from perforch_core.sandbox import watch
@@ -164,6 +165,9 @@ class Live:
             return False
         try:
             room = os.statvfs(path)
+            # While the namespace is being set up, this is still the host's folder.
+            if Path(path).stat().st_dev == Path("/tmp").stat().st_dev:
+                return False
         except OSError:
             return False
         return room.f_files - room.f_ffree > _INODES
