@@ -115,3 +115,42 @@ def result_json(result: Result) -> dict[str, Any]:
         },
         "reason": result.reason,
     }
+
+
+def title_of(stage: Stage, evidence: Evidence) -> str:
+    """One line that says what was established and no more, e.g.
+
+    "2.3x faster at n = 10,000 (2.2-2.4); 14 tests, 200 cases, 18 of 20 mutants killed"
+    """
+    comparison = evidence.comparison
+    parts = []
+    if stage is Stage.REFINE and comparison is not None and comparison.speedup is not None:
+        speedup = comparison.speedup
+        at = f" at n = {speedup.n:,}" if speedup.n is not None else ""
+        parts.append(f"{times(speedup.estimate)} faster{at} ({times(speedup.low)[:-1]}-{times(speedup.high)[:-1]})")
+    elif stage is not Stage.REFINE:
+        done = "fixed" if stage is Stage.FIX else "written"
+        parts.append(f"{done}, {evidence.word}")
+    counted = []
+    if evidence.tests is not None and evidence.tests.passed:
+        counted.append(_count(evidence.tests.passed, "test"))
+    if evidence.cases:
+        counted.append(_count(evidence.cases, "case"))
+    if evidence.strength.mutants:
+        counted.append(f"{evidence.strength.killed} of {evidence.strength.mutants} mutants killed")
+    if counted:
+        parts.append(", ".join(counted))
+    return "; ".join(parts)
+
+
+def times(ratio: float) -> str:
+    """A ratio in as many digits as it deserves: 1.08x, 2.3x, 41x, 1,200x."""
+    if ratio < 2:
+        return f"{ratio:.2f}x"
+    if ratio < 20:
+        return f"{ratio:.1f}x"
+    return f"{float(f'{ratio:.2g}'):,.0f}x"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
