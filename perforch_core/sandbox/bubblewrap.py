@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import itertools
 import json
 import os
 import shutil
 import signal
-import socket
 import stat
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from perforch_core.sandbox import filters, mounts
-from perforch_core.sandbox.interface import Command, Ended, Limits, Outcome, Policy
+from perforch_core.sandbox import filters, mounts, watch
+from perforch_core.sandbox.interface import Command, Limits, Outcome, Policy
 from perforch_core.sandbox.live import Live
+from perforch_core.sandbox.spawner import End, Spawner, Spec, Started, Streams
 from perforch_core.task import EnvironmentProblem
 
 # As root a program gets a uid of its own: limits on processes do not bind root, and permissions would not either.
@@ -47,13 +45,14 @@ GUARANTEES: Mapping[str, str] = {
 
 
 class Bubblewrap:
-    """Every program in namespaces of its own. Holds no process between runs."""
+    """Every program in namespaces of its own."""
 
     name = "bubblewrap"
 
     def __init__(self, *, executable: str) -> None:
         self._executable = executable
         self._live: set[Live] = set()
+        self._spawner = Spawner()
         self._users = itertools.count()
         self._as_root = os.geteuid() == 0
         self.guarantees: Mapping[str, str] = GUARANTEES
@@ -73,13 +72,19 @@ class Bubblewrap:
         if self._as_root and command.policy in mounts.WRITABLE_POLICIES:
             for folder in command.writable:
                 _hand_over(folder.resolve(), user)
-        handle, channel = self._spawn(command, layout, (program, *command.argv[1:]), env, user)
+        streams = Streams(command.stdin)
+        try:
+            handle = await self._start(command, layout, (program, *command.argv[1:]), env, user, streams)
+        except BaseException:
+            streams.failed()
+            raise
+        streams.started()
         live: Live
 
         def forget() -> None:
             self._live.discard(live)
 
-        live = Live(handle, command.limits, channel, on_end=forget)
+        live = Live(handle, command.limits, streams.channel, on_end=forget)
         self._live.add(live)
         return live
 
@@ -88,6 +93,7 @@ class Bubblewrap:
 
     async def aclose(self) -> None:
         await asyncio.gather(*(live.close() for live in list(self._live)))
+        await self._spawner.aclose()
 
     def _user(self, policy: Policy) -> int:
         if not self._as_root:
@@ -97,56 +103,38 @@ class Bubblewrap:
             return _COMPILE_USER
         return _FIRST_USER + next(self._users) % _USERS
 
-    def _spawn(
-        self, command: Command, layout: mounts.Layout, argv: tuple[str, ...], env: Mapping[str, str], user: int
-    ) -> tuple[_Handle, socket.socket]:
-        with contextlib.ExitStack() as stack:
+    async def _start(
+        self,
+        command: Command,
+        layout: mounts.Layout,
+        argv: tuple[str, ...],
+        env: Mapping[str, str],
+        user: int,
+        streams: Streams,
+    ) -> _Handle:
+        status, status_w = streams.pipe()
+        data = {name: str(streams.give(streams.file(content))) for name, content in layout.data.items()}
+        settings = [*self._settings(command, env), *(data.get(a, a) for a in layout.arguments)]
+        args = streams.give(streams.file("\0".join(settings).encode() + b"\0"))
+        seccomp = streams.give(streams.file(filters.program(command.policy, may_fork=command.may_fork)))
+        spec = Spec(
+            argv=[
+                self._executable, "--args", str(args), "--seccomp", str(seccomp),
+                "--json-status-fd", str(streams.give(status_w)), "--", *self._inner(command, user), *argv,
+            ],
+            env={},
+            cwd="/",
+            fds=list(range(len(streams.inner))),
+            limits=resource_limits(command, own_user=self._as_root),
+        )  # fmt: skip
+        try:
+            started = await self._spawner.start(spec, streams.inner)
+            return _Handle(started, self._spawner, status, streams, has_scratch=command.policy is not Policy.RUN)
+        except BaseException:
+            os.close(status)
+            raise
 
-            def sealed(content: bytes) -> int:
-                fd = _memory_file(content)
-                stack.callback(os.close, fd)
-                return fd
-
-            def pipe() -> tuple[int, int]:
-                ours, theirs = os.pipe2(os.O_CLOEXEC)
-                stack.callback(os.close, theirs)
-                os.set_blocking(ours, False)
-                return ours, theirs
-
-            channel, inner = socket.socketpair()
-            stack.callback(inner.close)
-            data = {placeholder: sealed(content) for placeholder, content in layout.data.items()}
-            status, status_w = pipe()
-            stdout, stdout_w = pipe()
-            stderr, stderr_w = pipe()
-            program = filters.program(command.policy, may_fork=command.may_fork)
-            settings = [str(data.get(a, a)) for a in layout.arguments]
-            args = sealed("\0".join([*self._settings(command, env, inner.fileno()), *settings]).encode() + b"\0")
-            seccomp = sealed(program)
-            full = [
-                *_outer_limits(command, as_root=self._as_root),
-                self._executable, "--args", str(args), "--seccomp", str(seccomp), "--json-status-fd", str(status_w),
-                "--", *self._inner(command, user), *argv,
-            ]  # fmt: skip
-            try:
-                popen = subprocess.Popen(
-                    full,
-                    stdin=sealed(command.stdin) if command.stdin else subprocess.DEVNULL,
-                    stdout=stdout_w,
-                    stderr=stderr_w,
-                    pass_fds=(args, seccomp, status_w, inner.fileno(), *data.values()),
-                    env={},
-                    cwd="/",
-                )
-            except OSError as error:
-                for fd in (status, stdout, stderr):
-                    os.close(fd)
-                channel.close()
-                raise EnvironmentProblem(f"bubblewrap could not be started: {error}") from error
-        has_scratch = command.policy is not Policy.RUN
-        return _Handle(popen, status, stdout, stderr, has_scratch=has_scratch), channel
-
-    def _settings(self, command: Command, env: Mapping[str, str], channel: int) -> list[str]:
+    def _settings(self, command: Command, env: Mapping[str, str]) -> list[str]:
         out = ["--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox"]
         out += ["--die-with-parent", "--new-session", "--clearenv"]
         if command.policy is not Policy.PREPARE:
@@ -156,7 +144,7 @@ class Bubblewrap:
             out += ["--cap-add", "CAP_SETPCAP", "--cap-add", "CAP_DAC_READ_SEARCH"]
         else:
             out += ["--unshare-user", "--cap-drop", "ALL"]
-        for name, value in {**env, "PERFORCH_CHANNEL": str(channel)}.items():
+        for name, value in {**env, "PERFORCH_CHANNEL": str(Streams.CHANNEL)}.items():
             out += ["--setenv", name, value]
         return out
 
@@ -192,15 +180,15 @@ def visible_program(command: Command, env: Mapping[str, str], layout: mounts.Lay
     return str(path)
 
 
-def _outer_limits(command: Command, *, as_root: bool) -> list[str]:
+def resource_limits(command: Command, *, own_user: bool) -> dict[str, int]:
+    """The limits of each process, by the names of setrlimit. `own_user`: the uid is this run's alone."""
     limits: Limits = command.limits
-    out = ["prlimit", "--core=0:0", f"--fsize={limits.file_size}", "--nofile=1024", "--memlock=0"]
-    out += [f"--cpu={int(limits.cpu) + 2}:{int(limits.cpu) + 4}", "--rtprio=0"]
+    out = {"CORE": 0, "FSIZE": limits.file_size, "NOFILE": 1024, "MEMLOCK": 0, "RTPRIO": 0, "CPU": int(limits.cpu) + 2}
     if not command.reserves_memory:
-        out.append(f"--data={limits.memory}")
-    if as_root:
-        out.append(f"--nproc={limits.processes}")
-    return [*out, "--"]
+        out["DATA"] = limits.memory
+    if own_user:
+        out["NPROC"] = limits.processes
+    return out
 
 
 def _hand_over(folder: Path, user: int) -> None:
@@ -219,33 +207,16 @@ def _hand_over(folder: Path, user: int) -> None:
                 give(Path(parent, name))
 
 
-def _memory_file(content: bytes) -> int:
-    """A read-only descriptor of exactly this content, sealed so that it cannot serve as writable memory."""
-    writable = os.memfd_create("data", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(writable, view) :]
-        seals = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
-        fcntl.fcntl(writable, fcntl.F_ADD_SEALS, seals)
-        return os.open(f"/proc/self/fd/{writable}", os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        os.close(writable)
-
-
 class _Handle:
     """A running bubblewrap. Killing the namespace's first process makes the kernel end all others first."""
 
-    def __init__(
-        self, popen: subprocess.Popen[bytes], status: int, stdout: int, stderr: int, *, has_scratch: bool
-    ) -> None:
-        self.pid = popen.pid
-        self.stdout, self.stderr = stdout, stderr
-        self._popen = popen
+    def __init__(self, started: Started, spawner: Spawner, status: int, streams: Streams, *, has_scratch: bool) -> None:
+        self.stdout, self.stderr = streams.stdout, streams.stderr
+        self._started = started
+        self._spawner = spawner
         self._status = status
         self._status_text = b""
         self._has_scratch = has_scratch
-        self._pidfd = os.pidfd_open(popen.pid)
         self._first: int | None = None
         self._first_pidfd: int | None = None
         self._done = False
@@ -254,36 +225,37 @@ class _Handle:
         self._learn()
         return f"/proc/{self._first}/root/tmp" if self._first and self._has_scratch else None
 
+    def pids(self) -> list[int]:
+        self._learn()
+        return watch.tree(self._first) if self._first else []
+
     def kill(self) -> None:
         if self._done:
             return
         self._learn()
-        target = self._pidfd if self._first_pidfd is None else self._first_pidfd
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(target, signal.SIGKILL)
-
-    async def ended(self) -> tuple[int, float]:
-        loop = asyncio.get_running_loop()
-        gone = asyncio.Event()
-        loop.add_reader(self._pidfd, gone.set)
-        try:
-            await gone.wait()
-        finally:
-            loop.remove_reader(self._pidfd)
-        _, status, used = os.wait4(self.pid, 0)  # noqa: ASYNC222 (it has ended already)
-        self._popen.returncode = os.waitstatus_to_exitcode(status)
-        self._learn()
-        await self._namespace_gone()
-        self._done = True
-        for fd in (self._pidfd, self._status, self._first_pidfd):
-            if fd is not None:
-                os.close(fd)
-        return status, used.ru_utime + used.ru_stime
-
-    async def _namespace_gone(self) -> None:
-        """Wait for the first process where it outlives bubblewrap itself (bubblewrap was killed early)."""
         if self._first_pidfd is None:
+            self._started.kill()
             return
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._first_pidfd, signal.SIGKILL)
+
+    async def ended(self) -> End:
+        end = await asyncio.shield(self._started.end)
+        self._learn()
+        inside = await self._namespace_end()
+        self._done = True
+        os.close(self._status)
+        if self._first_pidfd is not None:
+            os.close(self._first_pidfd)
+        # bubblewrap's own memory is no part of the program's.
+        return End(end.status, end.cpu + inside.cpu, inside.peak) if inside else End(end.status, end.cpu, 0)
+
+    async def _namespace_end(self) -> End | None:
+        """Wait for the namespace's first process, which may outlive bubblewrap itself, and say what it used."""
+        if self._first is None or self._first_pidfd is None:
+            return None
+        if used := await self._spawner.orphan(self._first, timeout=0.01):
+            return used
         loop = asyncio.get_running_loop()
         gone = asyncio.Event()
         loop.add_reader(self._first_pidfd, gone.set)
@@ -293,12 +265,14 @@ class _Handle:
             pass
         finally:
             loop.remove_reader(self._first_pidfd)
+        # No news after that: bubblewrap waited for it, and has its CPU time in its own.
+        return await self._spawner.orphan(self._first, timeout=0.02)
 
     def _learn(self) -> None:
         """Take the first process' pid from what bubblewrap says."""
-        if self._first is not None:
+        if self._first is not None or self._done:
             return
-        with contextlib.suppress(BlockingIOError, OSError):
+        with contextlib.suppress(BlockingIOError):
             self._status_text += os.read(self._status, 4096)
         line, complete, _ = self._status_text.partition(b"\n")
         if not complete:
@@ -317,6 +291,9 @@ async def find() -> Bubblewrap | None:
     trial = Command(argv=("true",), policy=Policy.RUN, cwd=Path("/"), limits=Limits(wall=20.0))
     try:
         outcome = await backend.run(trial)
+        if outcome.ok:
+            return backend
     except (EnvironmentProblem, OSError, ImportError):
-        return None
-    return backend if outcome.ended is Ended.EXITED and outcome.returncode == 0 else None
+        pass
+    await backend.aclose()
+    return None

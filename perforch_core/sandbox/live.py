@@ -14,6 +14,7 @@ from typing import Protocol
 
 from perforch_core.sandbox import watch
 from perforch_core.sandbox.interface import Ended, Limits, Outcome
+from perforch_core.sandbox.spawner import End
 
 _FIRST_POLL = 0.01
 _SLOWEST_POLL = 0.05
@@ -29,8 +30,6 @@ _DEADLY = frozenset(
 class Handle(Protocol):
     """What a backend gives for a started program."""
 
-    pid: int
-    """The host's pid of the outermost process."""
     stdout: int
     stderr: int
     """Non-blocking read ends; this module closes them."""
@@ -38,8 +37,11 @@ class Handle(Protocol):
     def kill(self) -> None:
         """Kill the whole tree, now; callable at any time and more than once."""
 
-    async def ended(self) -> tuple[int, float]:
-        """Wait until no process of the tree is left: the wait status and the CPU seconds of all."""
+    def pids(self) -> list[int]:
+        """The living processes of the tree."""
+
+    async def ended(self) -> End:
+        """Wait until no process of the tree is left."""
 
     def scratch(self) -> str | None:
         """A path of the tree's temporary folder as seen from outside, if it has one."""
@@ -86,7 +88,7 @@ class Live:
     async def _live(self) -> Outcome:
         watcher = asyncio.ensure_future(self._watch())
         try:
-            status, cpu = await self._handle.ended()
+            end = await self._handle.ended()
         finally:
             watcher.cancel()
         wall = time.monotonic() - self._started
@@ -94,10 +96,10 @@ class Live:
         for reader in self._readers:
             reader.cancel()
         self._on_end()
-        return self._report(status, max(cpu, self._cpu), wall)
+        return self._report(end, wall)
 
-    def _report(self, status: int, cpu: float, wall: float) -> Outcome:
-        code = os.waitstatus_to_exitcode(status)
+    def _report(self, end: End, wall: float) -> Outcome:
+        code = os.waitstatus_to_exitcode(end.status)
         # bubblewrap and shells pass a signal on as 128 + its number.
         if code - 128 in _DEADLY:
             code = 128 - code
@@ -109,8 +111,8 @@ class Live:
         out, err = (bytes(part) for part in self._output)
         finished = why in (Ended.EXITED, Ended.SIGNALLED)
         return Outcome(
-            ended=why, returncode=code if finished else None, stdout=out, stderr=err, wall=wall, cpu=cpu,
-            peak_memory=self._peak,
+            ended=why, returncode=code if finished else None, stdout=out, stderr=err, wall=wall,
+            cpu=max(end.cpu, self._cpu), peak_memory=max(end.peak, self._peak),
         )  # fmt: skip
 
     async def _read(self, descriptor: int, into: bytearray) -> None:
@@ -148,7 +150,7 @@ class Live:
         limits = self._limits
         if time.monotonic() - self._started >= limits.wall:
             return Ended.WALL
-        pids = watch.tree(self._handle.pid)
+        pids = self._handle.pids()
         used = watch.usage(pids)
         self._cpu = max(self._cpu, used.cpu)
         memory = used.memory

@@ -82,10 +82,10 @@ def layout(command: Command, *, user: int) -> Layout:
 def _system(out: Layout, command: Command, user: int) -> None:
     for name in _SYSTEM:
         path = Path(name)
-        out.parents(path)
         if path.is_symlink():
             out.add("--symlink", path.readlink(), path)
         elif path.is_dir():
+            out.parents(path)
             out.add("--ro-bind", path, path)
             out.mounted.append(path)
     extra = [entry for entry in Path("/etc").iterdir() if entry.name.startswith(_ETC_PREFIXES)]
