@@ -38,7 +38,8 @@ _BOUNDARY_FLOATS = (
 )  # fmt: skip
 _BOUNDARY_STRINGS = (
     "", "a", " ", "ab", "aa", "0", "-1", "A", "aBc", "\n", "a b", "  a  ", "é", "e\u0301", "ß", "İ",
-    "\U0001f600", "\U0001f469\u200d\U0001f4bb", "日本", "\x00", "aaaaaaaaaaaaaaaaaaaa", "racecar", "()", "1,2", "a\tb\r\n", "%s", "{}",
+    "\U0001f600", "\U0001f469\u200d\U0001f4bb", "日本", "\x00", "aaaaaaaaaaaaaaaaaaaa", "racecar",
+    "()", "1,2", "a\tb\r\n", "%s", "{}",
 )  # fmt: skip
 _BOUNDARY_BYTES = (b"", b"a", b"\x00", b"\xff\xfe", b"ab" * 8)
 _ALPHABETS = ("ab", "abc ", "0123456789", "()[]{}", "aAbB 1_-.,", "abcdefghijklmnopqrstuvwxyz", " \t\nab")
