@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,6 +39,24 @@ class Timeable(Protocol):
     async def digest(self, *, timeout: float) -> tuple[str, ...]: ...
 
     async def peak(self, index: int, *, timeout: float) -> int: ...
+
+
+def patience(seconds: float) -> float:
+    """How long to wait for one call of AFTER, in seconds, where one of BEFORE takes `seconds`."""
+    return max(2.0, PATIENCE * seconds)
+
+
+@contextmanager
+def too_slow(stratum: Stratum, *, limit: float, before: float) -> Iterator[None]:
+    """Turn DriverDied into TooSlow where the whole time `limit` passed before it."""
+    started = time.monotonic()
+    try:
+        yield
+    except DriverDied as died:
+        if time.monotonic() - started < limit:
+            raise
+        text = f"one call takes more than {limit:.1f} s at n = {stratum.n:,}; before: {before:.3g} s"
+        raise TooSlow(text) from died
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +127,8 @@ async def calibrate(
 ) -> Plan:
     """Find the calls per block of each side on `cases`, which no timed block uses. Raises DriverDied, TooSlow."""
     slow, copying = await _per_call(before, cases, target=target, timeout=60.0)
-    limit = max(2.0, PATIENCE * slow)
-    try:
-        quick, _ = await _per_call(after, cases, target=target, timeout=limit)
-    except DriverDied as died:
-        if "within" not in str(died):
-            raise
-        raise TooSlow(f"one call takes more than {limit:.1f} s at n = {stratum.n:,}; before: {slow:.3g} s") from died
+    with too_slow(stratum, limit=patience(slow), before=slow):
+        quick, _ = await _per_call(after, cases, target=target, timeout=patience(slow))
     inputs = distinct_inputs(stratum.n, slow, target=target)
     most = int(min(MOST_CALLS, max(inputs, PREPARE_SECONDS / copying)))
     return Plan(

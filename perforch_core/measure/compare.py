@@ -17,7 +17,7 @@ from typing import TypeVar
 from perforch_core.evidence import Comparison, Memory, Verdict
 from perforch_core.languages.interface import Block, BuildFailed, Case, Driver, DriverDied
 from perforch_core.measure import machine
-from perforch_core.measure.blocks import TARGET, Timeable, TooSlow, calibrate, time_pair, warm_up
+from perforch_core.measure.blocks import TARGET, Timeable, TooSlow, calibrate, patience, time_pair, too_slow, warm_up
 from perforch_core.measure.lock import measuring
 from perforch_core.measure.statistics import FEWEST_ROUNDS, LOOKS, Decision, decide
 from perforch_core.measure.verdict import Record, claim_of, judge, read
@@ -268,11 +268,16 @@ async def _one(starter: Starter, hash_seed: int, side: str) -> AsyncIterator[Tim
 
 
 async def _first_calls(state: _State, old: Timeable, new: Timeable) -> None:
-    """What the very first call of each process costs, on the smallest inputs."""
-    case = _inputs(state, state.workload[0], 0, count=4)[:1]
-    for side, driver in (("before", old), ("after", new)):
-        await driver.load(case)
-        state.first_calls[side].append((await driver.block(1, timeout=60.0)).cpu)
+    """What the very first call of each process costs, on the smallest inputs. Raises TooSlow."""
+    stratum = state.workload[0]
+    case = _inputs(state, stratum, 0, count=4)[:1]
+    await old.load(case)
+    first = await old.block(1, timeout=60.0)
+    await new.load(case)
+    with too_slow(stratum, limit=patience(first.wall), before=first.wall):
+        second = await new.block(1, timeout=patience(first.wall))
+    state.first_calls["before"].append(first.cpu)
+    state.first_calls["after"].append(second.cpu)
 
 
 def _moved_work(state: _State) -> list[str]:

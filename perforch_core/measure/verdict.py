@@ -142,7 +142,7 @@ def _verdict(
             reasons.append("the version before answers repeated inputs from a cache; only new inputs were compared")
         return (Verdict.TRADE_OFF if reasons else Verdict.FASTER), reasons
     if claim in worse:
-        return (Verdict.TRADE_OFF if better else Verdict.SLOWER), [f"faster on {_said(r)}" for r in better]
+        return Verdict.SLOWER, [f"faster on {_said(r)}" for r in better]
     if material:
         verdict = Verdict.TRADE_OFF if better else Verdict.SLOWER
         return verdict, [f"slower on {_said(r)}" for r in material] + [f"faster on {_said(r)}" for r in better]
