@@ -187,14 +187,14 @@ def ordinal(target: Target) -> int:
 def canary_text(target: Target) -> str:
     """The target's file with a body that raises what no `except Exception` swallows.
 
-    Raises UserError when the file does not parse.
+    In a file that does not parse the whole target gives way to a function that does just that.
     """
     try:
         found = perforch_probe.definitions(ast.parse(target.text), target.symbol)
-    except (SyntaxError, ValueError, RecursionError) as error:
-        raise UserError(f"{target.path.name} does not parse: {error}. Correct it first.") from None
+    except (SyntaxError, ValueError, RecursionError):
+        found = []
     if not found:
-        raise UserError(f"There is no function {target.symbol} in {target.path.name}.")
+        return _stubbed(target)
     node = found[min(ordinal(target), len(found) - 1)][0]
     start = _offset(target.text, node.body[0].lineno, node.body[0].col_offset)
     end_line, end_column = node.body[-1].end_lineno, node.body[-1].end_col_offset
@@ -203,6 +203,17 @@ def canary_text(target: Target) -> str:
 
 
 _ABORT = 'raise type("PerfOrchCanary", (BaseException,), {})("the canary\'s body aborts")'
+
+
+def _stubbed(target: Target) -> str:
+    text = target.text
+    line = text.rfind("\n", 0, target.start) + 1
+    indent = re.match(r"[ \t]*", text[line:])
+    prefix = indent[0] if indent and target.start - line <= len(indent[0]) else ""
+    after = "" if text[target.end : target.end + 1] in ("\n", "\r", "") else "\n"
+    stub = f"def {target.symbol.rpartition('.')[2]}(*args, **kwargs):\n{prefix}    {_ABORT}"
+    kept = "" if target.start > line else prefix  # whether the span takes the indentation along
+    return text[: target.start] + kept + stub + after + text[target.end :]
 
 
 def _offset(text: str, line: int, column: int) -> int:

@@ -84,9 +84,24 @@ async def discover(project: Project, target: Target, sandbox: Sandbox, *, second
         report(Event(kind="note", text=f"none reaches {target.symbol}; running all other tests"))
         run = run.merged(await _baseline(plan, left, sandbox, deadline))
         left = ()
+    if not run.reached and run.uncollected and deadline - time.monotonic() > 1:
+        run = await _with_stub(plan, run, sandbox, deadline)
     plan = _planned(plan, run, left)
     report(Event(kind="note", text=_summary(plan)))
     return plan
+
+
+async def _with_stub(plan: TestPlan, run: Run, sandbox: Sandbox, deadline: float) -> Run:
+    """Which tests would reach the target, where the original cannot even be loaded: they fail for that reason."""
+    stubbed = replace(plan, target=replace(plan.target, text=find_tests.canary_text(plan.target)))
+    files = tuple(name for name in run.uncollected if name.endswith(".py"))
+    again = await _baseline(stubbed, files, sandbox, deadline) if files else run
+    if not again.reached:
+        return run
+    text = next(iter(run.uncollected.values()))
+    failed = Result(outcome="error", message=_last_line(text), text=text)
+    results = {name: failed if name in again.reached else result for name, result in again.results.items()}
+    return replace(again, results={**run.results, **results}, names=run.names + again.names, calls=())
 
 
 async def _baseline(plan: TestPlan, files: Sequence[str], sandbox: Sandbox, deadline: float) -> Run:
@@ -104,15 +119,26 @@ async def _baseline(plan: TestPlan, files: Sequence[str], sandbox: Sandbox, dead
 
 def _planned(plan: TestPlan, run: Run, left: Sequence[str]) -> TestPlan:
     reaching = {n: r for n, r in run.results.items() if n in run.reached and r.outcome in ("passed", "failed", "error")}
-    # A test that ended or hung the whole process told nothing more; it ran the target or something like it.
+    walled = [name for name, result in reaching.items() if result.outcome != "passed" and _walled(result)]
+    for name in walled:
+        del reaching[name]
     failing = tuple(name for name, result in reaching.items() if result.outcome != "passed")
     trouble = _trouble(run)
+    notes = [] if not reaching or trouble is None else [trouble]
+    if walled:
+        notes.append(
+            f"{_count(len(walled), 'test')} left out, for the sandbox gives no network and no right to write into the "
+            f"project: {_listed(walled)}."
+        )
+    if failing:
+        notes.append(
+            f"On the original {_count(len(failing), 'test')} of {plan.target.symbol} fail: {_listed(failing)}."
+        )
     problem = None
     if not reaching:
-        problem = trouble or f"None of the {len(run.results)} tests in {plan.project.root.name} reaches {_name(plan)}."
-    notes = [] if not reaching or trouble is None else [trouble]
-    if failing:
-        notes.append(f"On the original {_count(len(failing), 'test')} of {_name(plan)} fail: {_listed(failing)}.")
+        problem = trouble or " ".join(
+            [f"None of {_count(len(run.results), 'test')} reaches {plan.target.symbol}.", *notes]
+        )
     return replace(
         plan,
         runner=run.runner,
@@ -120,12 +146,20 @@ def _planned(plan: TestPlan, run: Run, left: Sequence[str]) -> TestPlan:
         failing=failing,
         others=tuple(name for name in run.results if name not in reaching),
         rest=tuple(left),
-        baseline=_report(plan, reaching, reaching, run, problem=problem),
-        captured=tuple(_case(call) for call in run.calls if call.wire["nodes"] or not call.keywords),
+        baseline=_report(plan, reaching, run, problem=problem),
+        captured=tuple(_case(call) for call in run.calls if not call.broken),
         problem=problem,
-        notes=tuple(notes),
+        notes=tuple(notes) if reaching else (),
         durations={name: result.seconds for name, result in run.results.items()},
     )
+
+
+_WALLS = ("Read-only file system", "Network is unreachable", "Temporary failure in name resolution")
+
+
+def _walled(result: Result) -> bool:
+    """Whether a test failed on the original because of what the sandbox withholds."""
+    return any(words in result.message or words in result.text for words in _WALLS)
 
 
 def _case(call: Call) -> Case:
@@ -235,7 +269,8 @@ async def _run_rest(plan: TestPlan, text: str, sandbox: Sandbox, seconds: float)
     left = max(1.0, seconds - (time.monotonic() - began))
     wider = replace(plan, durations={**plan.durations, **durations})
     done = await _candidate_run(wider, text, sandbox, names=names, seconds=left, lines=False)
-    return _judged(plan, names, done, lines=False)
+    # "names" means tests that reach the target; these do not, as far as is known.
+    return replace(_judged(plan, names, done, lines=False), names=())
 
 
 async def _candidate_run(
@@ -259,7 +294,7 @@ def _judged(plan: TestPlan, names: Sequence[str], run: Run, *, lines: bool) -> T
     """The report on a candidate: every expected name, the missing ones as failures."""
     trouble = _trouble(run)
     results = {name: run.results.get(name) or _missing(name, run, trouble) for name in names}
-    report = _report(plan, results, results, run, problem=None if run.complete else trouble)
+    report = _report(plan, results, run, problem=None if run.complete else trouble)
     if not lines:
         return report
     by_test = {name: run.lines.get(name, frozenset()) for name in names}
@@ -276,15 +311,12 @@ def _missing(name: str, run: Run, trouble: str | None) -> Result:
     return Result(outcome="error", message=message, text=text)
 
 
-def _report(
-    plan: TestPlan, results: Mapping[str, Result], counted: Iterable[str], run: Run, *, problem: str | None
-) -> TestReport:
+def _report(plan: TestPlan, results: Mapping[str, Result], run: Run, *, problem: str | None) -> TestReport:
     failures, passed, skipped = [], [], 0
-    for name in counted:
-        result = results[name]
+    for name, result in results.items():
         if result.outcome == "passed":
             passed.append(name)
-        elif name in plan.reaching or result.outcome in ("failed", "error") or not plan.reaching:
+        elif name in plan.reaching or result.outcome in ("failed", "error"):
             failures.append(_failure(plan, name, result, run.calls))
         else:
             skipped += 1
@@ -304,7 +336,7 @@ def _report(
 
 def _failure(plan: TestPlan, name: str, result: Result, calls: Sequence[Call]) -> TestFailure:
     message = result.message or _last_line(result.text) or f"the test was {result.outcome}"
-    if result.last is not None and result.last < len(calls):
+    if result.last is not None and result.last < len(calls) and not calls[result.last].broken:
         message += f"\nlast call: {call_text(plan.target.symbol, calls[result.last])}"
     return TestFailure(name=name, message=message, traceback=user_frames(result.text))
 
@@ -340,10 +372,6 @@ def _last_line(text: str) -> str:
     return (errors or lines or [""])[-1]
 
 
-def _name(plan: TestPlan) -> str:
-    return plan.target.symbol
-
-
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
@@ -360,7 +388,7 @@ def _files(files: Sequence[str]) -> str:
 def _summary(plan: TestPlan) -> str:
     if plan.problem:
         return plan.problem
-    text = f"{_count(len(plan.reaching), 'test')} reach{'es' if len(plan.reaching) == 1 else ''} {_name(plan)}"
+    text = f"{_count(len(plan.reaching), 'test')} reach{'es' if len(plan.reaching) == 1 else ''} {plan.target.symbol}"
     return " ".join([f"{text}.", *plan.notes])
 
 

@@ -22,7 +22,7 @@ from perforch_core.sandbox.interface import Command, Ended, Limits, Outcome, Pol
 from perforch_core.task import Target
 from perforch_core.values import Wire
 
-_DRIVERS = Path(next(iter(drivers.__path__)))
+_DRIVERS = Path(next(iter(drivers.__path__))).resolve()
 _MAX_REPORT = 64 << 20
 _MAX_LINE = 4 << 20
 _TREE_CPUS = 4  # tests may use several processes; their CPU time together stays within this many times the wall time
@@ -60,11 +60,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One captured call of the target: receiver and arguments before the call, as data."""
+    """One captured call of the target: receiver and arguments before the call, as data. `broken`: it made no sense."""
 
     wire: Wire
     keywords: tuple[str, ...]
     size: int
+    broken: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +182,12 @@ def _command(runner: str, project: Project, path: Path, settings: TestRun) -> Co
         policy=Policy.TEST,
         cwd=project.root,
         # One hash seed for all runs: a test that depends on it fails on both versions or on none.
-        env={"PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(entries), **project.env},
+        env={
+            "PYTHONHASHSEED": "0",
+            "PYTHONPATH": os.pathsep.join(entries),
+            "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
+            **project.env,
+        },
         readable=(*readable_paths(project), _DRIVERS),
         shadow={path: find_tests.source_bytes(settings.text)},
         limits=Limits(wall=settings.seconds, cpu=_TREE_CPUS * settings.seconds, file_size=_FILE_SIZE),
@@ -346,7 +352,7 @@ def _call(message: Mapping[str, Any]) -> Call | None:
     return Call(wire=cast(Wire, wire), keywords=tuple(keywords), size=size if type(size) is int else 0)
 
 
-_NO_CALL = Call(wire={"nodes": [], "roots": []}, keywords=(), size=0)
+_NO_CALL = Call(wire={"nodes": [], "roots": []}, keywords=(), size=0, broken=True)
 
 
 def _children(nodes: list[list[Any]]) -> Iterator[Any]:

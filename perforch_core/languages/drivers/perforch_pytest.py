@@ -20,6 +20,7 @@ _QUIET = (
     ("pytest_randomly", ["-p", "no:randomly"]),
     ("pytest_rerunfailures", ["-p", "no:rerunfailures"]),
     ("pytest_benchmark", ["--benchmark-disable"]),
+    ("_hypothesis_pytestplugin", ["--hypothesis-seed=0"]),
 )
 
 
