@@ -5,55 +5,424 @@ Everything awaits, so a task can be cancelled at any moment; its processes end w
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import platform
 import time
-import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from perforch_core import settings as settings_module
-from perforch_core.evidence import Comparison, Counterexample, Evidence, Verdict
-from perforch_core.languages.interface import Case, Driver, DriverDied, Version
-from perforch_core.measure.compare import Starter, compare
-from perforch_core.measure.select import halve
-from perforch_core.measure.workload import Workload
-from perforch_core.models.interface import Hints, Message, RewriteModel, TextModel
-from perforch_core.sandbox import Sandbox, choose
-from perforch_core.settings import Settings
-from perforch_core.stages.ask import NoCandidate, ask
-from perforch_core.suggestion import Attempt, Result, Status, minimal_edits, title_of
-from perforch_core.task import (
-    Candidate,
-    EnvironmentProblem,
-    Event,
-    Reporter,
-    Stage,
-    Target,
-    Task,
-    Usage,
-    UserError,
-    silent,
-)
+from perforch_core.evidence import Comparison, Evidence, Verdict
+from perforch_core.languages import retarget
+from perforch_core.languages.interface import Case, Version
+from perforch_core.models.catalog import text_models
+from perforch_core.models.interface import Hints, Message
+from perforch_core.models.repairer import RepairModel
+from perforch_core.models.rules import RuleModel
+from perforch_core.routing.profile import open_profile
+from perforch_core.sandbox import choose
+from perforch_core.stages.fix import fix_messages
+from perforch_core.stages.generate import generate_messages
+from perforch_core.stages.refine import refine_messages
+from perforch_core.suggestion import Result, Status
+from perforch_core.task import Candidate, EnvironmentProblem, Event, Reporter, Stage, Target, Task, UserError, silent
+from perforch_core.timing import Measured, Timing, fastest, prepare_timing
 from perforch_core.understanding import Understanding, learn_cases, understanding_of, with_examples
 from perforch_core.validation import (
     Validation,
     call_text,
     decide,
     evidence_of,
-    failing_examples,
-    in_words,
+    quick_check,
     shown,
     strength_of,
+    suspicion_of,
     validate_same,
     validate_wanted,
 )
+from perforch_core.work import Services, Work
 
 RULE_PROPOSALS = 12
 REPAIR_PROPOSALS = 400
-MEASURED_AT_MOST = 6
+REPAIR_SECONDS = 12.0
+REFINE_MODELS = 4
 STRENGTH_SECONDS = 20.0
 SHOWN_EXAMPLES = 5
+
+
+@asynccontextmanager
+async def open_services(root: Path, *, models: tuple[str, ...] = ()) -> AsyncIterator[Services]:
+    """The settings, sandbox, models and profile for the project at `root`; closed with the context.
+
+    `models` limits the models to these names. Raises UserError for bad settings or unknown names, EnvironmentProblem
+    without a sandbox.
+    """
+    settings = settings_module.load(root=root)
+    sandbox = await choose(allow_weak=settings.allow_weak_sandbox)
+    profile = None
+    try:
+        profile = open_profile()
+        yield Services(
+            settings=settings,
+            sandbox=sandbox,
+            text_models=text_models(settings, names=models),
+            rewrite_models=tuple(m for m in (RuleModel(), RepairModel()) if not models or m.name in models),
+            profile=profile,
+        )
+    finally:
+        if profile is not None:
+            profile.close()
+        await sandbox.aclose()
+
+
+async def run(task: Task, services: Services, report: Reporter = silent) -> Result:
+    """Carry out one task. Raises UserError (bad input) and EnvironmentProblem (something missing on this machine)."""
+    for warning in services.settings.warnings:
+        report(Event(kind="warning", text=warning))
+    async with understanding_of(task, services.settings, services.sandbox, report) as found:
+        work = Work(task=task, services=services, found=found, report=report)
+        match task.stage:
+            case Stage.REFINE:
+                return await refine(work)
+            case Stage.FIX:
+                return await fix(work)
+            case Stage.GENERATE:
+                return await generate(work)
+
+
+# --- refine -------------------------------------------------------------------------------------------------------
+
+
+async def refine(work: Work) -> Result:
+    """Several models and rules propose; each is validated; the fastest is confirmed, or everything rolled back."""
+    found = work.found
+    _must_work_before(found)
+    await learn_cases(found, work.report, seed=1)
+    if not found.known.cases and not found.has_tests:
+        raise UserError(
+            f"nothing can prove a rewrite of {work.task.target.symbol} right: no test reaches it "
+            f"({found.plan.problem or 'see above'}), and {found.notes[-1] if found.notes else 'no cases are possible'}. "
+            "Add a test that calls it, or type hints"
+        )
+    if not found.known.cases:
+        why = "; ".join(found.notes) or "no inputs are known"
+        return work.finish(Status.UNCHANGED, f"{work.task.target.symbol} cannot be timed on its own: {why}")
+    timing = await prepare_timing(found, work.report)
+    valid = await _proposed_and_validated(work, timing)
+    if not valid:
+        return work.finish(Status.UNCHANGED, _nothing_better(work))
+    work.report(Event(kind="stage", text=f"measuring {len(valid)} that do the same"))
+    async for validation, comparison in fastest(work, timing, [v for _, v in valid]):
+        candidate = next(c for c, v in valid if v is validation)
+        result = await _settle_refined(work, candidate, validation, comparison)
+        if result is not None:
+            return result
+    return work.finish(Status.UNCHANGED, _nothing_better(work))
+
+
+async def _proposed_and_validated(work: Work, timing: Timing) -> list[tuple[Candidate, Validation]]:
+    valid: list[tuple[Candidate, Validation]] = []
+    work.report(Event(kind="stage", text="looking for faster versions"))
+    seen: set[str] = set()
+    async for candidate in _refinements(work, timing):
+        if candidate.text in seen:
+            continue
+        seen.add(candidate.text)
+        version = Version(label=f"candidate {len(seen)}", text=candidate.text)
+        validation = await validate_same(work.found, version)
+        if validation.passed:
+            valid.append((candidate, validation))
+            work.say(candidate, "does the same")
+        else:
+            work.tried(candidate, validation.problem, passed=False)
+        if work.left() <= work.task.budget.seconds / 3:
+            work.report(Event(kind="note", text="the rest of the budget goes to measuring"))
+            break
+    return valid
+
+
+async def _refinements(work: Work, timing: Timing) -> AsyncIterator[Candidate]:
+    target = work.task.target
+    hints = Hints(hot_lines=timing.hot_lines)
+    for model in work.rewriters():
+        for rewrite in itertools.islice(model.propose(target, hints), RULE_PROPOSALS):
+            yield Candidate(text=rewrite.text, model=model.name, why=rewrite.why, rule=rewrite.rule)
+    for _ in range(REFINE_MODELS):
+        tried = [f"{a.model}: {a.outcome}" for a in work.attempts if not a.rule]
+        candidate = await work.ask_next(Stage.REFINE, target, _refine_prompt(work, timing, tried), again=False)
+        if candidate is None:
+            return
+        if isinstance(candidate, Candidate):
+            yield candidate
+
+
+def _refine_prompt(work: Work, timing: Timing, tried: Sequence[str]) -> tuple[Message, ...]:
+    measured = Measured(
+        by_size=timing.by_size, exponent=timing.exponent, hot_lines=timing.hot_lines, slowest=timing.slowest
+    )
+    return refine_messages(work.task, measured, tried=tried, version=work.version)
+
+
+async def _settle_refined(
+    work: Work, candidate: Candidate, validation: Validation, comparison: Comparison
+) -> Result | None:
+    """A result when the confirmed comparison and the last word allow a claim; else the attempt is noted."""
+    found = work.found
+    if comparison.verdict is not Verdict.FASTER:
+        work.tried(candidate, _not_faster(comparison), passed=True, comparison=comparison)
+        return None
+    work.report(Event(kind="stage", text="held-back cases, remaining tests, strength"))
+    validation = await decide(found, validation)
+    if not validation.passed:
+        work.tried(candidate, validation.problem, passed=False)
+        return None
+    strength = await strength_of(found, work.task.target.text, found.known, (), STRENGTH_SECONDS)
+    evidence = evidence_of(found, validation, strength=strength, comparison=comparison)
+    work.suggested(candidate, comparison)
+    return work.finish(Status.SUGGESTED, candidate.why, candidate=candidate, evidence=evidence)
+
+
+def _not_faster(comparison: Comparison) -> str:
+    words = {
+        Verdict.INDISTINGUISHABLE: "no measurable difference",
+        Verdict.SLOWER: "slower",
+        Verdict.TRADE_OFF: "a trade-off",
+        Verdict.NOT_EQUIVALENT: "differs on a timed input",
+        Verdict.FAILED: "could not be measured",
+    }[comparison.verdict]
+    speedup = comparison.speedup
+    if speedup is not None:
+        words += f": {speedup.estimate:.2f}x ({speedup.low:.2f}-{speedup.high:.2f})"
+    return "; ".join((words, *comparison.notes[:1]))
+
+
+def _nothing_better(work: Work) -> str:
+    tried = len(work.attempts)
+    if not tried:
+        more = "" if work.services.text_models else "; no language model is configured (perforch models add)"
+        return f"No faster version found: no rule fits {work.task.target.symbol}{more}."
+    return f"No faster version found: {tried} tried, none that does the same and is measurably faster."
+
+
+def _must_work_before(found: Understanding) -> None:
+    """Optimizing starts from code that works. Raises UserError."""
+    target = found.task.target
+    if found.build_error:
+        raise UserError(f"{target.path.name} does not load, so nothing can be measured:\n{found.build_error.strip()}")
+    if found.plan.failing:
+        names = ", ".join(name.rsplit("::", 1)[-1] for name in found.plan.failing[:5])
+        raise UserError(
+            f"tests of {target.symbol} fail before any change ({names}), so nothing was tried. "
+            f"Mend them first; perforch fix {target.path.name}::{target.symbol} may help"
+        )
+
+
+# --- fix ----------------------------------------------------------------------------------------------------------
+
+
+async def fix(work: Work) -> Result:
+    """Repairs and models propose; the tests and examples judge; the best so far is kept and rolled back to."""
+    found, target = work.found, work.task.target
+    examples = with_examples(found)
+    if not found.has_tests and not examples:
+        raise UserError(
+            f"nothing says what is wrong with {target.symbol}: no test reaches it ({found.plan.problem or 'none found'}) "
+            "and its documentation has no examples. Add a failing test or an example such as `>>> f(1)`"
+        )
+    best = await validate_wanted(found, found.original, examples)
+    if best.passed:
+        counted = f"{found.plan.baseline.passed} tests and {len(examples)} documented examples"
+        return work.finish(Status.UNCHANGED, f"Nothing fails: {counted} pass. Add one that shows the fault.")
+    work.report(Event(kind="note", text=f"to mend: {best.problem}"))
+    repaired = await _repair(work, examples)
+    if repaired is not None:
+        return await _settle_wanted(work, *repaired, examples)
+    return await _mend(work, best, examples)
+
+
+async def _repair(work: Work, examples: Sequence[Case]) -> tuple[Candidate, Validation] | None:
+    """Small edits, most suspicious lines first, until one passes everything."""
+    models = list(work.rewriters())
+    if not models or work.found.build_error:
+        return None
+    work.report(Event(kind="stage", text="trying small repairs"))
+    hints = Hints(suspicion=await suspicion_of(work.found, examples))
+    deadline = time.monotonic() + min(REPAIR_SECONDS, work.left() / 2)
+    count = 0
+    async with quick_check(work.found, examples) as passes:
+        for model in models:
+            for rewrite in itertools.islice(model.propose(work.task.target, hints), REPAIR_PROPOSALS):
+                if time.monotonic() > deadline:
+                    break
+                count += 1
+                work.report(Event(kind="progress", text=f"small repairs: {count} tried"))
+                if not await passes(rewrite.text):
+                    continue
+                candidate = Candidate(text=rewrite.text, model=model.name, why=rewrite.title, rule=rewrite.rule)
+                validation = await validate_wanted(
+                    work.found, Version(label=rewrite.title, text=rewrite.text), examples
+                )
+                if validation.passed:
+                    return candidate, validation
+    work.tried(Candidate(text="", model="repairer"), f"{count} small repairs, none passes", passed=False)
+    return None
+
+
+async def _mend(work: Work, best: Validation, examples: Sequence[Case]) -> Result:
+    """Models mend the best program so far, each told what still fails."""
+    work.report(Event(kind="stage", text="asking models"))
+    while True:
+        target = retarget(work.task.target, best.version.text)
+        candidate = await work.ask_next(Stage.FIX, target, _fix_prompt(work, target, best))
+        if candidate is None:
+            return work.finish(Status.UNCHANGED, _not_mended(work, best))
+        if not isinstance(candidate, Candidate):
+            continue
+        version = Version(label=f"{candidate.model}'s", text=candidate.text)
+        validation = await validate_wanted(work.found, version, examples)
+        if validation.passed:
+            return await _settle_wanted(work, candidate, validation, examples)
+        work.tried(candidate, validation.problem, passed=False)
+        if validation.score > best.score:
+            best = validation
+
+
+def _fix_prompt(work: Work, target: Target, best: Validation) -> tuple[Message, ...]:
+    tests = best.tests
+    return fix_messages(
+        replace(work.task, target=target, stage=Stage.FIX),
+        target.code,
+        failures=tests.failures if tests else (),
+        examples=best.examples,
+        passing=[name.rsplit("::", 1)[-1] for name in tests.names] if tests else (),
+        build_error=best.build_error,
+        version=work.version,
+    )
+
+
+async def _settle_wanted(work: Work, candidate: Candidate, validation: Validation, examples: Sequence[Case]) -> Result:
+    """The last word on a candidate that its tests and examples accept."""
+    work.report(Event(kind="stage", text="remaining tests, strength"))
+    found = work.found
+    validation = await decide(found, validation)
+    if not validation.passed:
+        work.tried(candidate, validation.problem, passed=False)
+        return work.finish(Status.UNCHANGED, f"The best attempt breaks something else: {validation.problem}")
+    strength = await strength_of(found, candidate.text, found.known, examples, STRENGTH_SECONDS)
+    evidence = evidence_of(found, validation, strength=strength)
+    work.suggested(candidate, None)
+    return work.finish(Status.SUGGESTED, candidate.why, candidate=candidate, evidence=evidence)
+
+
+def _not_mended(work: Work, best: Validation) -> str:
+    if not work.services.text_models:
+        return (
+            f"Not mended: no small repair passes ({best.problem}), and no language model is configured "
+            "(perforch models add)."
+        )
+    return f"Not mended: {len(work.attempts)} attempts, none passes. Still: {best.problem}"
+
+
+# --- generate -----------------------------------------------------------------------------------------------------
+
+
+async def generate(work: Work) -> Result:
+    """The router's models write the target; what fails goes to the next model to fix."""
+    found, target = work.found, work.task.target
+    if not work.services.text_models:
+        raise EnvironmentProblem(
+            "generating code needs a language model, and none is configured. Start a local one (Ollama, LM Studio, "
+            "llama.cpp) and run `perforch models list`, or add a hosted one with `perforch models add`"
+        )
+    examples = with_examples(found)
+    work.report(Event(kind="stage", text="asking models"))
+    best: Validation | None = None
+    while True:
+        if best is None:
+            prompt = generate_messages(work.task, examples=(), version=work.version)
+            candidate = await work.ask_next(Stage.GENERATE, target, prompt)
+        else:
+            now = retarget(target, best.version.text)
+            candidate = await work.ask_next(Stage.FIX, now, _fix_prompt(work, now, best))
+        if candidate is None:
+            still = f" Still: {best.problem}" if best else ""
+            return work.finish(Status.UNCHANGED, f"Not written: {len(work.attempts)} attempts, none passes.{still}")
+        if not isinstance(candidate, Candidate):
+            continue
+        version = Version(label=f"{candidate.model}'s", text=candidate.text)
+        validation = await validate_wanted(found, version, examples)
+        if validation.passed and not found.has_tests and not examples:
+            return await _unproven(work, candidate, validation)
+        if validation.passed:
+            return await _settle_wanted(work, candidate, validation, examples)
+        work.tried(candidate, validation.problem, passed=False)
+        if best is None or validation.score > best.score:
+            best = validation
+
+
+async def _unproven(work: Work, candidate: Candidate, validation: Validation) -> Result:
+    """It loads, and nothing else is known: show what it does on a few inputs, for the user to confirm."""
+    found = work.found
+    lines = await _examples_to_confirm(found, validation.version)
+    evidence = replace(evidence_of(found, validation), notes=(*found.notes, *lines))
+    why = "No test and no example says what is right: it builds, unproven."
+    if lines:
+        why += " Confirm what it does, as tests or as examples in the documentation:\n  " + "\n  ".join(lines)
+    work.say(candidate, "builds, unproven")
+    return work.finish(Status.UNPROVEN, why, candidate=candidate, evidence=evidence)
+
+
+async def _examples_to_confirm(found: Understanding, version: Version) -> list[str]:
+    await learn_cases(replace_original(found, version), silent, seed=1)
+    ranked = sorted(
+        zip(found.known.cases, found.known.seen, strict=True),
+        key=lambda pair: (pair[1].raised is not None, abs(len(pair[0].arguments["nodes"]) - 5)),
+    )
+    return [f"{call_text(found.task.target.symbol, c)} -> {shown(o)}" for c, o in ranked[:SHOWN_EXAMPLES]]
+
+
+def replace_original(found: Understanding, version: Version) -> Understanding:
+    """The same understanding, with a written candidate as what "the original" does from here on."""
+    found.task = replace(found.task, target=retarget(found.task.target, version.text))
+    return found
+
+
+# --- compare ------------------------------------------------------------------------------------------------------
+
+
+async def compare_files(
+    before: Target, after: Target, services: Services, *, seconds: float, report: Reporter = silent
+) -> tuple[Evidence, float]:
+    """`perforch compare`: the evidence on AFTER as a replacement of BEFORE, and the seconds it took."""
+    from perforch_core.task import Budget
+
+    started = time.monotonic()
+    task = Task(stage=Stage.REFINE, target=before, budget=Budget(seconds=seconds))
+    async with understanding_of(task, services.settings, services.sandbox, report) as found:
+        work = Work(task=task, services=services, found=found, report=report)
+        if found.build_error:
+            raise UserError(f"{before.path.name} does not load:\n{found.build_error.strip()}")
+        await learn_cases(found, report, seed=1)
+        if not found.known.cases:
+            raise UserError(
+                f"no inputs are known on which {before.symbol} returns: {'; '.join(found.notes)}. "
+                "Add type hints, or a test that calls it"
+            )
+        version = Version(label=after.path.name, text=_spliced(before, after))
+        validation = await validate_same(found, version)
+        if validation.passed:
+            validation = await decide(found, validation)
+        if not validation.passed:
+            return evidence_of(found, validation, strength=found.strength), time.monotonic() - started
+        report(Event(kind="stage", text="measuring"))
+        timing = await prepare_timing(found, report)
+        comparison = await timing.compare(version, budget=work.left(), report=report)
+        strength = await strength_of(found, before.text, found.known, (), STRENGTH_SECONDS)
+        evidence = evidence_of(found, validation, strength=strength, comparison=comparison)
+        return evidence, time.monotonic() - started
+
+
+def _spliced(before: Target, after: Target) -> str:
+    """AFTER's whole file: it stands in for BEFORE's, so that its imports and helpers come along."""
+    return after.text

@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from perforch_core.evidence import Counterexample, Evidence, Strength, TestReport
-from perforch_core.languages import find_functions
-from perforch_core.languages.interface import BuildFailed, Case, DriverDied, Function, Observation, Version
+from perforch_core.languages import named_function
+from perforch_core.languages.interface import BuildFailed, Case, DriverDied, Observation, Version
 from perforch_core.oracle import mutants, project_tests
 from perforch_core.oracle.equivalence import difference
 from perforch_core.oracle.generate import generate_cases
-from perforch_core.oracle.judge import Judgement, judge
-from perforch_core.understanding import Known, Understanding
+from perforch_core.oracle.judge import Baseline, Judgement, judge, minimal_counterexample, stable_cases
+from perforch_core.oracle.shrink import call_text, outcome_text
+from perforch_core.understanding import Understanding
 from perforch_core.values import source_text
 
 TEST_SECONDS = 60.0
 MUTANTS = 20
+SHRINK_SECONDS = 3.0
+WIDER_CASES = 400
+WIDER_SECONDS = 6.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +60,11 @@ async def validate_same(found: Understanding, version: Version) -> Validation:
     except (BuildFailed, DriverDied) as error:
         return Validation(version=version, problem=f"does not load: {_last_line(error)}", build_error=str(error))
     judgement = None
-    if found.known.cases:
-        judgement = await judge(found.harness, found.known.cases, found.known.seen, version)
-        if judgement.counterexample:
-            problem = "differs: " + in_words(judgement.counterexample)
-            return Validation(version=version, problem=problem, judgement=judgement)
+    if found.baseline is not None:
+        judgement = await judge(found.harness, version, found.baseline, symbol=found.task.target.symbol)
+        if judgement.reason:
+            judgement = await _smallest(found, version, judgement)
+            return Validation(version=version, problem=_difference(judgement), judgement=judgement)
     tests = await run_tests(found, version.text) if found.has_tests else None
     return Validation(version=version, problem=_tests_problem(tests), tests=tests, judgement=judgement)
 
@@ -111,28 +115,11 @@ def _unmet(found: Understanding, case: Case, seen: Observation) -> Counterexampl
         if difference(wanted, Observation(graph=result)) is None:  # type: ignore[arg-type]
             return None
     return Counterexample(
-        call=call_text(found.task.target.symbol, case), expected=expected, actual=shown(seen), traceback=seen.traceback
+        call=call_text(found.task.target.symbol, case, signature=found.signature),
+        expected=expected,
+        actual=outcome_text(seen),
+        traceback=seen.traceback,
     )
-
-
-def call_text(symbol: str, case: Case) -> str:
-    """A case as a call a person can paste."""
-    roots = case.arguments["roots"]
-    plain = len(roots) - len(case.keywords)
-    parts = [source_text(case.arguments, root) for root in roots[:plain]]
-    named = zip(case.keywords, roots[plain:], strict=True)
-    parts += [f"{name}={source_text(case.arguments, root)}" for name, root in named]
-    return f"{symbol.rsplit('.', 1)[-1]}({', '.join(parts)})"
-
-
-def shown(seen: Observation) -> str:
-    """What a call did, in one line."""
-    if seen.dead:
-        return seen.dead
-    if seen.raised is not None:
-        return f"raises {seen.raised[0]}: {seen.raised[1]}"[:300]
-    assert seen.graph is not None
-    return source_text(seen.graph, seen.graph["roots"][0], limit=300)
 
 
 async def run_tests(found: Understanding, text: str) -> TestReport:
@@ -163,13 +150,36 @@ def _last_line(error: Exception) -> str:
     return lines[-1].strip()[:200] if lines else type(error).__name__
 
 
+async def _smallest(found: Understanding, version: Version, judgement: Judgement) -> Judgement:
+    """The judgement with its counterexample shrunk."""
+    example = await minimal_counterexample(
+        found.harness,
+        found.original,
+        version,
+        judgement,
+        symbol=found.task.target.symbol,
+        signature=found.signature,
+        seconds=SHRINK_SECONDS,
+    )
+    return replace(judgement, counterexample=example)
+
+
+def _difference(judgement: Judgement) -> str:
+    if judgement.counterexample is None:
+        return judgement.words or judgement.reason
+    if judgement.reason == "different":
+        return in_words(judgement.counterexample)
+    return f"{judgement.reason}: {judgement.words} on {_cut(judgement.counterexample.call)}"
+
+
 async def decide(found: Understanding, validation: Validation) -> Validation:
     """The last word: the held-back cases and the tests not run yet, on the exact final bytes."""
-    version, known = validation.version, found.known
-    if known.held_back:
-        judgement = await judge(found.harness, known.held_back, known.held_seen, version)
-        if judgement.counterexample:
-            problem = "differs on a held-back case: " + in_words(judgement.counterexample)
+    version = validation.version
+    if found.held_back is not None and found.held_back.cases:
+        judgement = await judge(found.harness, version, found.held_back, symbol=found.task.target.symbol)
+        if judgement.reason:
+            judgement = await _smallest(found, version, judgement)
+            problem = "on a held-back case, " + _difference(judgement)
             return replace(validation, problem=problem, judgement=judgement)
     if found.has_tests:
         rest = await project_tests.run(found.plan, version.text, found.sandbox, which="rest", seconds=TEST_SECONDS)
@@ -178,21 +188,25 @@ async def decide(found: Understanding, validation: Validation) -> Validation:
     return validation
 
 
-async def strength_of(
-    found: Understanding, text: str, known: Known, examples: Sequence[Case], seconds: float
-) -> Strength:
-    """How many mutants of `text` the oracle kills: by its cases first, what survives those by the tests."""
-    function = _same_function(found, text)
+async def strength_of(found: Understanding, text: str, examples: Sequence[Case], seconds: float) -> Strength:
+    """How many mutants of `text` the oracle kills: by its cases and examples first, what survives by the tests."""
+    function = named_function(text, found.task.target)
     if function is None:
         return found.strength
-    chosen = mutants.choose(text, function, count=MUTANTS, seed=1, lines=_lines_run(known) or None)
-    wider = await _more_cases(found, text)
+    chosen = mutants.choose(text, function, count=MUTANTS, seed=1)
+    wider = await _more_cases(found, text) if chosen else None
+    symbol = found.task.target.symbol
 
     async def kills(mutant: mutants.Mutant) -> bool | None:
         version = Version(label=mutant.label, text=mutant.text)
         try:
-            if known.cases and (await judge(found.harness, known.cases, known.seen, version)).counterexample:
-                return True
+            if found.baseline is not None:
+                for part in (found.baseline, found.held_back):
+                    if (
+                        part is not None
+                        and (await judge(found.harness, version, part, symbol=symbol, seeds=(0,))).reason
+                    ):
+                        return True
             if examples and await failing_examples(found, version, examples):
                 return True
         except (BuildFailed, DriverDied):
@@ -203,44 +217,28 @@ async def strength_of(
         return bool(report.failed or report.problem)
 
     async def agrees(mutant: mutants.Mutant) -> bool:
+        if wider is None or not wider.cases:
+            return False
         version = Version(label=mutant.label, text=mutant.text)
-        return bool(wider.cases) and not (await judge(found.harness, wider.cases, wider.seen, version)).counterexample
+        return (await judge(found.harness, version, wider, symbol=symbol, seeds=(0,))).same
 
     measured = await mutants.measure_strength(kills, chosen, agrees=agrees, seconds=seconds)
     return mutants.with_canary(measured, found.canary)
 
 
-def _same_function(found: Understanding, text: str) -> Function | None:
-    named = [f for f in find_functions(text, found.task.target.language) if f.symbol == found.task.target.symbol]
-    return named[0] if len(named) == 1 else None
-
-
-def _lines_run(known: Known) -> frozenset[int]:
-    return frozenset().union(*(o.lines for o in known.seen)) if known.seen else frozenset()
-
-
-async def _more_cases(found: Understanding, text: str) -> Known:
+async def _more_cases(found: Understanding, text: str) -> Baseline | None:
     """Many inputs independent of the oracle's own, by which mutants that mean the same are told."""
     if found.signature.problem:
-        return Known()
-    cases = generate_cases(found.signature, count=400, seed=77, samples=found.samples)
+        return None
+    cases = generate_cases(found.signature, count=WIDER_CASES, seed=77, samples=found.samples)
     version = Version(label="reference", text=text)
-    seen: list[Observation] = []
-    driver = await found.harness.start(version)
-    try:
-        for case in cases:
-            seen.append(await driver.call(case, timeout=2.0))
-            if driver.closed:
-                driver = await found.harness.start(version)
-    finally:
-        await driver.close()
-    kept = [i for i, o in enumerate(seen) if not o.dead]
-    return Known(cases=[cases[i] for i in kept], seen=[seen[i] for i in kept])
+    return await stable_cases(found.harness, version, cases, timeout=1.0, seconds=WIDER_SECONDS)
 
 
 def evidence_of(found: Understanding, validation: Validation, **more: object) -> Evidence:
     """The evidence for a candidate that passed."""
-    known, judgement = found.known, validation.judgement
+    judgement = validation.judgement
+    parts = [part for part in (found.baseline, found.held_back) if part is not None]
     oracles = []
     compared = judgement is not None
     if compared:
@@ -253,9 +251,9 @@ def evidence_of(found: Understanding, validation: Validation, **more: object) ->
         oracles=tuple(oracles),
         builds=not validation.build_error,
         tests=validation.tests,
-        cases=len(known.cases) + len(known.held_back) if compared else validation.examples_passed,
-        held_back=len(known.held_back) if compared else 0,
-        normal_returns=known.normal_returns if compared else validation.examples_passed,
+        cases=sum(len(part.cases) for part in parts) if compared else validation.examples_passed,
+        held_back=len(found.held_back.cases) if compared and found.held_back else 0,
+        normal_returns=sum(part.normal_returns for part in parts) if compared else validation.examples_passed,
         counterexample=judgement.counterexample if judgement else None,
         sandbox=found.sandbox.name,
         notes=(*dict.fromkeys((*found.notes, *(judgement.notes if judgement else ()))),),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from pathlib import Path
 
 from perforch_core.languages import python
@@ -109,3 +110,23 @@ def function_of(target: Target) -> Function:
         if (function.start, function.end) == (target.start, target.end):
             return function
     raise UserError(f"{target.symbol} is no longer where it was in {target.path.name}")
+
+
+def named_function(text: str, target: Target) -> Function | None:
+    """The function with the target's symbol in another version of its file, or None where it is not just one.
+
+    Of several with one name, the one at the same place among them.
+    """
+    before = [f for f in find_functions(target.text, target.language) if f.symbol == target.symbol]
+    after = [f for f in find_functions(text, target.language) if f.symbol == target.symbol]
+    if len(before) != len(after):
+        return None
+    return next((a for b, a in zip(before, after, strict=True) if b.start == target.start), None)
+
+
+def retarget(target: Target, text: str) -> Target:
+    """The same target in another version of its file. Raises UserError when it is no longer there."""
+    function = named_function(text, target)
+    if function is None:
+        raise UserError(f"{target.symbol} is not in the new version of {target.path.name}")
+    return replace(target, text=text, start=function.start, end=function.end)

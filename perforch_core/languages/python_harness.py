@@ -42,7 +42,7 @@ from perforch_core.values import Wire, canonical_digest
 
 DRIVERS = Path(__file__).parent / "drivers"
 MAX_FRAME = 1 << 28
-MAX_ZYGOTES = 6
+MAX_ZYGOTES = 9
 LOAD_SECONDS = 30.0
 
 

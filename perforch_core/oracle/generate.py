@@ -57,6 +57,7 @@ _CALLABLES = (
     Special("type", "str"), Special("function", "builtins.abs"), Special("function", "operator.neg"),
     Special("type", "bool"), Special("function", "builtins.len"), Special("function", "operator.add"),
 )  # fmt: skip
+_OPEN_ENDED = frozenset({"int", "float", "str", "list", "dict"})
 _ITERATOR = "\0iterator"  # how an iterator travels through `encode`, which knows none
 
 
@@ -120,6 +121,9 @@ def generate_cases(
         add(_perturbed(rng.choice(samples), rng)) if samples else None
     if slots is not None:
         _generate_from_types(slots, count=count, seed=seed, rng=rng, add=add, full=lambda: len(made) - known >= count)
+    if slots and any(slot.type.kind in _OPEN_ENDED for slot in slots):
+        for case in list(made.values())[known:] * 2:
+            add(_perturbed(case, rng))
     return list(made.values())[known:]
 
 
@@ -264,9 +268,8 @@ def _generate_from_types(
             add(_assembled(slots, _related(slots, row, rng) if rng.random() < 0.5 else row, rng))
         if full():
             return
-    for _ in range(3):
-        for row in [*rows[_MEDIUM], *rows[_SMALL], *boundary]:
-            add(_assembled(slots, _related(slots, row, rng), rng))
+    for row in [*rows[_MEDIUM], *rows[_SMALL], *boundary]:
+        add(_assembled(slots, _related(slots, row, rng), rng))
 
 
 def _rows(slots: Sequence[_Slot], scale: _Scale, *, count: int, seed: int) -> list[list[Any]]:

@@ -225,6 +225,8 @@ async def _best_signature(
         share = sum(not o.dead and o.raised is None for o in seen) / max(1, len(seen))
         if share > most + 0.1:  # an earlier guess is the likelier one: it is left only for a clear gain
             best, most = choice, share
+        if most >= 0.9:
+            break
     return best
 
 

@@ -4,6 +4,7 @@ Standard library only, valid for Python 3.8. Nothing here recurses, so nested or
 nothing trusts what an object says of itself: exact types decide, and builtin containers are read by their own
 type's methods, not by an override.
 """
+
 from __future__ import annotations
 
 import base64
@@ -39,9 +40,22 @@ _SPECIALS = {
 }
 _PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path", "PurePath")
 _ITERATORS = (
-    types.GeneratorType, map, filter, zip, enumerate, reversed,
-    type(iter([])), type(iter(())), type(iter({})), type(iter({}.values())), type(iter({}.items())),
-    type(iter(set())), type(iter("")), type(iter(b"")), type(iter(range(0))), type(reversed([])),
+    types.GeneratorType,
+    map,
+    filter,
+    zip,
+    enumerate,
+    reversed,
+    type(iter([])),
+    type(iter(())),
+    type(iter({})),
+    type(iter({}.values())),
+    type(iter({}.items())),
+    type(iter(set())),
+    type(iter("")),
+    type(iter(b"")),
+    type(iter(range(0))),
+    type(reversed([])),
 )
 _VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
 

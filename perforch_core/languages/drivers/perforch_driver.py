@@ -5,6 +5,7 @@ Started as a *zygote*: it loads nothing of the user's, receives one descriptor p
 the child gives up fork, exec and sockets, then loads the version's text and serves its own channel until it closes.
 Messages are JSON behind a 4-byte length. Nothing here decides anything: comparing, clocks and verdicts are outside.
 """
+
 from __future__ import annotations
 
 import array
@@ -129,7 +130,10 @@ def limit(first):
     """Resource limits and the filter by which this process gives up fork, exec and sockets."""
     limits = first["limits"]
     for name, value in (
-        ("RLIMIT_DATA", limits["memory"]), ("RLIMIT_CPU", limits["cpu"]), ("RLIMIT_FSIZE", 0), ("RLIMIT_CORE", 0),
+        ("RLIMIT_DATA", limits["memory"]),
+        ("RLIMIT_CPU", limits["cpu"]),
+        ("RLIMIT_FSIZE", 0),
+        ("RLIMIT_CORE", 0),
         ("RLIMIT_STACK", None),
     ):
         kind = getattr(resource, name, None)
@@ -283,7 +287,11 @@ class Server:
             graph = codec.encode_graph([None] + values)
         printed = self.out.getvalue()
         return {
-            "id": message["id"], "raised": raised, "graph": graph, "out": printed[:STDOUT_KEPT], "lines": sorted(lines)
+            "id": message["id"],
+            "raised": raised,
+            "graph": graph,
+            "out": printed[:STDOUT_KEPT],
+            "lines": sorted(lines),
         }
 
     def find_type(self, name):

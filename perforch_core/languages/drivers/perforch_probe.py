@@ -5,6 +5,7 @@ cached .pyc, a call is put at the start of the target's body. No wrapper, so ide
 numbers stay as they are, whatever the function is (method, static, nested, async, generator) and however the tests
 come by it. Standard library only, valid for Python 3.8.
 """
+
 from __future__ import annotations
 
 import ast
@@ -129,8 +130,12 @@ def _own_scopes(scope):
 
 def has_docstring(body):
     """Whether a body starts with a docstring."""
-    return bool(body) and isinstance(body[0], ast.Expr) and isinstance(getattr(body[0], "value", None), ast.Constant) \
+    return (
+        bool(body)
+        and isinstance(body[0], ast.Expr)
+        and isinstance(getattr(body[0], "value", None), ast.Constant)
         and isinstance(body[0].value.value, str)
+    )
 
 
 def put_probe(tree, symbol, ordinal, lines):

@@ -2,6 +2,7 @@
 
 Standard library and pytest only, valid for Python 3.8. See perforch_probe.py for how the target is watched.
 """
+
 from __future__ import annotations
 
 import ast
@@ -128,8 +129,12 @@ class Plugin(object):
         if self.outcome is not None:
             probe = self.probe
             self.channel.send(
-                "result", name=item.nodeid, reached=item.nodeid in probe.reached, last=probe.last,
-                lines=sorted(probe.lines), **self.outcome
+                "result",
+                name=item.nodeid,
+                reached=item.nodeid in probe.reached,
+                last=probe.last,
+                lines=sorted(probe.lines),
+                **self.outcome,
             )
             self.outcome = None
         if self.late >= self.late_allowed:

@@ -2,6 +2,7 @@
 
 Standard library only, valid for Python 3.8.
 """
+
 from __future__ import annotations
 
 import collections
@@ -14,8 +15,15 @@ import typing
 import perforch_codec as codec
 
 _SCALARS = {
-    int: "int", float: "float", bool: "bool", str: "str", bytes: "bytes", complex: "complex", type(None): "none",
-    bytearray: "bytes", object: "any",
+    int: "int",
+    float: "float",
+    bool: "bool",
+    str: "str",
+    bytes: "bytes",
+    complex: "complex",
+    type(None): "none",
+    bytearray: "bytes",
+    object: "any",
 }
 _ABC = collections.abc
 _LISTS = (list, _ABC.Sequence, _ABC.Iterable, _ABC.Collection, _ABC.MutableSequence, _ABC.Reversible, _ABC.Container)
@@ -85,9 +93,7 @@ def parameter(found, hints):
         kind = of(type(found.default), 0)
     else:
         kind = ANY
-    return {
-        "name": found.name, "type": kind, "kind": kinds.get(found.kind, "positional"), "has_default": has_default
-    }
+    return {"name": found.name, "type": kind, "kind": kinds.get(found.kind, "positional"), "has_default": has_default}
 
 
 def receiver_type(owner):
@@ -149,8 +155,12 @@ def container(origin, args):
     if origin is collections.Counter:
         return case_type("dict", [args[0] if args else ANY, case_type("int")])
     for kinds, kind, arity in (
-        (_ITERATORS, "iterator", 1), (_DICTS, "dict", 2), (_SETS, "set", 1), ((frozenset,), "frozenset", 1),
-        ((tuple,), "tuple", 0), (_LISTS, "list", 1),
+        (_ITERATORS, "iterator", 1),
+        (_DICTS, "dict", 2),
+        (_SETS, "set", 1),
+        ((frozenset,), "frozenset", 1),
+        ((tuple,), "tuple", 0),
+        (_LISTS, "list", 1),
     ):
         if origin in kinds:
             if kind == "tuple":

@@ -2,6 +2,7 @@
 
 Test names have pytest's form, "tests/test_cart.py::CartTest::test_total". Standard library only, valid for Python 3.8.
 """
+
 from __future__ import annotations
 
 import importlib
@@ -46,8 +47,12 @@ class Result(unittest.TestResult):
         if self.now is not None:
             probe = self.probe
             self.channel.send(
-                "result", seconds=time.perf_counter() - self.began, reached=self.now["name"] in probe.reached,
-                last=probe.last, lines=sorted(probe.lines), **self.now
+                "result",
+                seconds=time.perf_counter() - self.began,
+                reached=self.now["name"] in probe.reached,
+                last=probe.last,
+                lines=sorted(probe.lines),
+                **self.now,
             )
         self.now = None
         if self.late >= self.late_allowed:
