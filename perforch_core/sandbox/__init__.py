@@ -18,10 +18,12 @@ async def choose(*, allow_weak: bool = False, cache_dir: Path | None = None) -> 
     where a backend may keep private copies of projects. Raises EnvironmentProblem when there is none.
     """
     if sys.platform == "linux":
-        from perforch_core.sandbox import bubblewrap
+        from perforch_core.sandbox import base, bubblewrap
 
-        if found := await bubblewrap.find():
-            return found
+        if strong := await bubblewrap.find():
+            return strong
+        if weaker := await base.find(cache_dir=cache_dir, allow_weak=allow_weak):
+            return weaker
     raise EnvironmentProblem(
         "No working sandbox: candidates are never run without one. Install bubblewrap (package bubblewrap or bwrap) "
         "and libseccomp, and allow user namespaces (see docs/security.md); then run `perforch doctor`."

@@ -9,19 +9,15 @@ import json
 import os
 import shutil
 import signal
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from perforch_core.sandbox import filters, mounts, watch
+from perforch_core.sandbox import common, disk, filters, mounts, watch
 from perforch_core.sandbox.interface import Command, Limits, Outcome, Policy
 from perforch_core.sandbox.live import Live
 from perforch_core.sandbox.spawner import End, Spawner, Spec, Started, Streams
 from perforch_core.task import EnvironmentProblem
 
-# As root a program gets a uid of its own: limits on processes do not bind root, and permissions would not either.
-_FIRST_USER, _USERS = 61_500, 3_000
-_COMPILE_USER = 61_400
 _DAC_READ_SEARCH = "dac_read_search"
 
 GUARANTEES: Mapping[str, str] = {
@@ -65,13 +61,14 @@ class Bubblewrap:
             await process.close()
 
     async def open(self, command: Command) -> Live:
-        user = self._user(command.policy)
-        env = environment(command)
+        user = common.sandbox_user(command.policy, self._users) if self._as_root else os.geteuid()
+        env = common.environment(command)
         layout = mounts.layout(command, user=user)
-        program = visible_program(command, env, layout)
-        if self._as_root and command.policy in mounts.WRITABLE_POLICIES:
+        program = common.find_program(command, env)
+        _check_visible(program, command, layout)
+        if self._as_root and command.policy in common.WRITABLE_POLICIES:
             for folder in command.writable:
-                _hand_over(folder.resolve(), user)
+                common.hand_over(folder.resolve(), user)
         streams = Streams(command.stdin)
         try:
             handle = await self._start(command, layout, (program, *command.argv[1:]), env, user, streams)
@@ -95,14 +92,6 @@ class Bubblewrap:
         await asyncio.gather(*(live.close() for live in list(self._live)))
         await self._spawner.aclose()
 
-    def _user(self, policy: Policy) -> int:
-        if not self._as_root:
-            return os.geteuid()
-        # A uid for each run makes the kernel count its processes alone; built files keep one owner.
-        if policy in mounts.WRITABLE_POLICIES:
-            return _COMPILE_USER
-        return _FIRST_USER + next(self._users) % _USERS
-
     async def _start(
         self,
         command: Command,
@@ -125,11 +114,11 @@ class Bubblewrap:
             env={},
             cwd="/",
             fds=list(range(len(streams.inner))),
-            limits=resource_limits(command, own_user=self._as_root),
+            limits=common.resource_limits(command, own_user=self._as_root),
         )  # fmt: skip
         try:
             started = await self._spawner.start(spec, streams.inner)
-            return _Handle(started, self._spawner, status, streams, has_scratch=command.policy is not Policy.RUN)
+            return _Handle(started, self._spawner, status, streams, command)
         except BaseException:
             os.close(status)
             raise
@@ -162,68 +151,33 @@ class Bubblewrap:
         ]  # fmt: skip
 
 
-def environment(command: Command) -> dict[str, str]:
-    """The program's whole environment: the command's own over the few names the sandbox adds."""
-    base = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "TMPDIR": "/tmp"}
-    return {**base, **command.env}
-
-
-def visible_program(command: Command, env: Mapping[str, str], layout: mounts.Layout) -> str:
-    """The program's path. Raises EnvironmentProblem when it is missing or hidden from the sandbox."""
-    name = command.argv[0]
-    found = name if "/" in name else shutil.which(name, path=env["PATH"])
-    path = Path(command.cwd, found) if found else None
-    if path is None or not (path.exists() or path in command.shadow):
-        raise EnvironmentProblem(f"{name} was not found; install it, or put its folder into the project's settings.")
-    if not layout.covers(path.resolve()) and path.resolve() not in command.shadow:
-        raise EnvironmentProblem(f"{path.resolve()} is hidden in the sandbox: its folder must be listed as readable.")
-    return str(path)
-
-
-def resource_limits(command: Command, *, own_user: bool) -> dict[str, int]:
-    """The limits of each process, by the names of setrlimit. `own_user`: the uid is this run's alone."""
-    limits: Limits = command.limits
-    out = {"CORE": 0, "FSIZE": limits.file_size, "NOFILE": 1024, "MEMLOCK": 0, "RTPRIO": 0, "CPU": int(limits.cpu) + 2}
-    if not command.reserves_memory:
-        out["DATA"] = limits.memory
-    if own_user:
-        out["NPROC"] = limits.processes
-    return out
-
-
-def _hand_over(folder: Path, user: int) -> None:
-    """Give root's own files in `folder` to the uid that will write there; hard-linked files are left alone."""
-    own = os.geteuid()
-
-    def give(path: Path) -> None:
-        info = path.lstat()
-        if info.st_uid == own and (stat.S_ISDIR(info.st_mode) or (stat.S_ISREG(info.st_mode) and info.st_nlink == 1)):
-            os.chown(path, user, user, follow_symlinks=False)
-
-    give(folder)
-    for parent, names, files in os.walk(folder):
-        for name in (*names, *files):
-            with contextlib.suppress(OSError):
-                give(Path(parent, name))
+def _check_visible(program: str, command: Command, layout: mounts.Layout) -> None:
+    """Raises EnvironmentProblem when the program is hidden from the sandbox."""
+    real = Path(program).resolve()
+    if not layout.covers(real) and real not in command.shadow:
+        raise EnvironmentProblem(f"{real} is hidden in the sandbox: its folder must be listed as readable.")
 
 
 class _Handle:
     """A running bubblewrap. Killing the namespace's first process makes the kernel end all others first."""
 
-    def __init__(self, started: Started, spawner: Spawner, status: int, streams: Streams, *, has_scratch: bool) -> None:
+    def __init__(self, started: Started, spawner: Spawner, status: int, streams: Streams, command: Command) -> None:
         self.stdout, self.stderr = streams.stdout, streams.stderr
         self._started = started
         self._spawner = spawner
         self._status = status
         self._status_text = b""
-        self._has_scratch = has_scratch
+        self._has_scratch = command.policy is not Policy.RUN
+        self._guard = disk.DiskGuard(command.writable if command.policy in common.WRITABLE_POLICIES else ())
         self._first: int | None = None
         self._first_pidfd: int | None = None
         self._done = False
 
-    def scratch(self) -> str | None:
+    def overfull(self) -> bool:
         self._learn()
-        return f"/proc/{self._first}/root/tmp" if self._first and self._has_scratch else None
+        if self._first and self._has_scratch and disk.too_many_files(f"/proc/{self._first}/root/tmp"):
+            return True
+        return self._guard.overfull()
 
     def pids(self) -> list[int]:
         self._learn()

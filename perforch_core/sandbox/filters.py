@@ -6,6 +6,7 @@ import errno
 import functools
 import os
 import socket
+import sys
 from typing import Any
 
 from perforch_core.sandbox.interface import Policy
@@ -25,6 +26,16 @@ _NEVER = (
 # Memory that counts against no limit of a process, and queues that outlive it.
 _UNCOUNTED = ("memfd_create", "shmget", "shmat", "shmctl", "msgget", "semget", "mq_open", "mq_unlink")
 
+# Landlock does not hold changes of mode, owner, times and extended attributes.
+_PERMISSIONS = (
+    "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "utime", "utimes", "utimensat",
+    "futimesat", "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr",
+    "removexattrat",
+)  # fmt: skip
+
+OWN_PID = b"PID!"
+"""Stands in a program for the pid of the process that loads it."""
+
 _NAMESPACES = 0x7E020080  # CLONE_NEW{TIME,NS,CGROUP,UTS,IPC,USER,PID,NET}
 _CLONE_THREAD = 0x00010000
 _SHARED_ANONYMOUS = 0x21  # MAP_SHARED | MAP_ANONYMOUS; matches MAP_SHARED_VALIDATE too
@@ -38,8 +49,10 @@ _LOCAL_FAMILIES = {
 
 
 @functools.cache
-def program(policy: Policy, *, may_fork: bool = False, namespaces: bool = True) -> bytes:
-    """The filter of a whole sandboxed tree. Without pid and network namespaces it has to refuse more.
+def program(policy: Policy, *, may_fork: bool = False, namespaces: bool = True, scoped_signals: bool = True) -> bytes:
+    """The filter of a whole sandboxed tree. Without namespaces it has to refuse more, the more so where Landlock
+
+    does not keep signals within the sandbox. It may contain OWN_PID, see there.
 
     execve stays allowed here, because the program itself is started after the filter is in place.
     Raises OSError or ImportError when libseccomp cannot be used.
@@ -48,7 +61,8 @@ def program(policy: Policy, *, may_fork: bool = False, namespaces: bool = True) 
     rules.deny(*_NEVER)
     rules.deny_namespaces()
     rules.deny_terminal_injection()
-    rules.families(_LOCAL_FAMILIES[policy])
+    if namespaces:
+        rules.families(_LOCAL_FAMILIES[policy])
     if policy is Policy.RUN:
         rules.deny(*_UNCOUNTED)
         rules.deny_shared_anonymous()
@@ -56,6 +70,16 @@ def program(policy: Policy, *, may_fork: bool = False, namespaces: bool = True) 
             rules.deny_fork()
     if not namespaces:
         rules.deny_others()
+        # A path to a socket is no file to Landlock: a program could reach the user's agents and daemons.
+        rules.families((socket.AF_INET, socket.AF_INET6) if policy is Policy.PREPARE else ())
+        if policy in (Policy.RUN, Policy.TEST):
+            rules.deny(*_PERMISSIONS)
+        if not scoped_signals:
+            rules.deny_signals()
+            if policy is Policy.RUN and not may_fork:
+                rules.only_own_threads()
+            else:
+                rules.deny("tgkill")
     return rules.export()
 
 
@@ -63,7 +87,8 @@ def program(policy: Policy, *, may_fork: bool = False, namespaces: bool = True) 
 def no_fork() -> bytes:
     """The filter a zygote's child loads before it runs a candidate: no fork, exec, socket, or signal to others.
 
-    tgkill stays, because abort() and raise() need it.
+    Before loading it, the child should replace OWN_PID in it by its own pid in four native bytes, so that abort() and
+    raise() work; as it is, they fail.
     """
     rules = _Rules()
     rules.deny(*_NEVER, *_UNCOUNTED, "execve", "execveat", "kill", "tkill", "pidfd_send_signal", "pidfd_open")
@@ -73,6 +98,7 @@ def no_fork() -> bytes:
     rules.deny_shared_anonymous()
     rules.deny_fork()
     rules.only_own_limits()
+    rules.only_own_threads()
     return rules.export()
 
 
@@ -136,8 +162,17 @@ class _Rules:
     def deny_others(self) -> None:
         """What a pid namespace would otherwise make harmless: signals, limits and priorities of strangers."""
         self.only_own_limits()
-        self.deny("kill", "tkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "setpriority")
-        self.deny("sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr", "ioprio_set", "setsid")
+        # A session is how we know a program's processes from others.
+        self.deny("setpriority", "setsid", *_UNCOUNTED)
+        self.deny("sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr", "ioprio_set")
+
+    def deny_signals(self) -> None:
+        self.deny("kill", "tkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
+
+    def only_own_threads(self) -> None:
+        """Signals to threads of this process only, once OWN_PID in the program is replaced by its pid."""
+        own = int.from_bytes(OWN_PID, sys.byteorder)
+        self._rule(errno.EPERM, "tgkill", self._lib.Arg(0, self._lib.NE, own))
 
     def export(self) -> bytes:
         descriptor = os.memfd_create("filter", os.MFD_CLOEXEC)

@@ -9,7 +9,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 from perforch_core.sandbox import watch
@@ -17,8 +16,7 @@ from perforch_core.sandbox.interface import Ended, Limits, Outcome
 from perforch_core.sandbox.spawner import End
 
 _FIRST_POLL = 0.01
-_SLOWEST_POLL = 0.05
-_INODES = 200_000
+_SLOWEST_POLL = 0.1
 _DEADLY = frozenset(
     {
         signal.SIGXCPU, signal.SIGXFSZ, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE,
@@ -43,8 +41,8 @@ class Handle(Protocol):
     async def ended(self) -> End:
         """Wait until no process of the tree is left."""
 
-    def scratch(self) -> str | None:
-        """A path of the tree's temporary folder as seen from outside, if it has one."""
+    def overfull(self) -> bool:
+        """Whether the tree fills a disk."""
 
 
 class Live:
@@ -157,19 +155,6 @@ class Live:
         if memory > limits.memory:
             memory = watch.proportional_memory(pids) or memory
         self._peak = max(self._peak, memory)
-        if memory > limits.memory or self._too_many_files():
+        if memory > limits.memory or self._handle.overfull():
             return Ended.MEMORY
         return Ended.CPU if used.cpu > limits.cpu else None
-
-    def _too_many_files(self) -> bool:
-        path = self._handle.scratch()
-        if path is None:
-            return False
-        try:
-            room = os.statvfs(path)
-            # While the namespace is being set up, this is still the host's folder.
-            if Path(path).stat().st_dev == Path("/tmp").stat().st_dev:
-                return False
-        except OSError:
-            return False
-        return room.f_files - room.f_ffree > _INODES

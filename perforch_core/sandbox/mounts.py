@@ -7,17 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from perforch_core.sandbox import common
 from perforch_core.sandbox.interface import Command, Policy
-
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store")
-# From /etc only what programs need to start; never the folder itself, which holds secrets on many machines.
-_ETC = (
-    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime", "/etc/ssl/certs",
-    "/etc/ssl/openssl.cnf", "/etc/ca-certificates", "/etc/pki/tls/certs", "/etc/crypto-policies", "/etc/nsswitch.conf",
-    "/etc/protocols", "/etc/services", "/etc/mime.types", "/etc/fonts",
-)  # fmt: skip
-_ETC_PREFIXES = ("java-",)
-WRITABLE_POLICIES = frozenset({Policy.COMPILE, Policy.PREPARE})
 
 
 @dataclass(slots=True)
@@ -69,7 +60,7 @@ def layout(command: Command, *, user: int) -> Layout:
     for path in sorted(set(command.readable)):
         if path.exists():
             out.folder(path)
-    if command.policy in WRITABLE_POLICIES:
+    if command.policy in common.WRITABLE_POLICIES:
         for path in sorted(set(command.writable)):
             out.folder(path, writable=True)
     remount = _shadow(out, command)
@@ -80,7 +71,7 @@ def layout(command: Command, *, user: int) -> Layout:
 
 
 def _system(out: Layout, command: Command, user: int) -> None:
-    for name in _SYSTEM:
+    for name in common.SYSTEM:
         path = Path(name)
         if path.is_symlink():
             out.add("--symlink", path.readlink(), path)
@@ -88,18 +79,18 @@ def _system(out: Layout, command: Command, user: int) -> None:
             out.parents(path)
             out.add("--ro-bind", path, path)
             out.mounted.append(path)
-    extra = [entry for entry in Path("/etc").iterdir() if entry.name.startswith(_ETC_PREFIXES)]
-    for path in [*map(Path, _ETC), *extra]:
-        if path.exists():
-            out.parents(path)
-            out.add("--ro-bind", path, path)
-            out.mounted.append(path)
+    for path in common.etc_paths():
+        out.parents(path)
+        out.add("--ro-bind", path, path)
+        out.mounted.append(path)
     out.file("/etc/passwd", f"sandbox:x:{user}:{user}::/tmp:/bin/sh\n".encode())
     out.file("/etc/group", f"sandbox:x:{user}:\n".encode())
     out.file("/etc/hosts", b"127.0.0.1 localhost sandbox\n::1 localhost\n")
     if command.policy is Policy.PREPARE and Path("/etc/resolv.conf").exists():
         out.file("/etc/resolv.conf", Path("/etc/resolv.conf").read_bytes())
     out.add("--proc", "/proc", "--dev", "/dev")
+    # bubblewrap's own first process has the program's uid where we are no root: its memory could be written.
+    out.add("--perms", "0555", "--size", "4096", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1")
     if command.policy is Policy.RUN:
         out.add("--perms", "0755", "--dir", "/tmp")
         return
@@ -117,7 +108,7 @@ def _shadow(out: Layout, command: Command) -> list[Path]:
     bind mounts, because nothing may be created in the user's own.
     """
     files = {_real(path): content for path, content in command.shadow.items()}
-    writable = [path.resolve() for path in command.writable] if command.policy in WRITABLE_POLICIES else []
+    writable = [path.resolve() for path in command.writable] if command.policy in common.WRITABLE_POLICIES else []
     rebuilt: set[Path] = set()
     for path in files:
         if path.exists() or not out.covers(path):

@@ -57,6 +57,7 @@ class Streams:
     """The descriptors of one program: numbers 0 to 3 are stdin, stdout, stderr and its end of the channel."""
 
     CHANNEL = 3
+    FIXED = (0, 1, 2, CHANNEL)
 
     def __init__(self, stdin: bytes) -> None:
         self._stack = contextlib.ExitStack()

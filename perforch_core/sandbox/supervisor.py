@@ -106,7 +106,7 @@ def _start(owner: socket.socket, runs: dict[int, _Run], key: int, fds: list[int]
         problem = report.read()
     if problem:
         os.waitpid(pid, 0)
-        _remove(spec["trash"])
+        remove(spec["trash"])
         _say(owner, {"id": key, "failed": problem.decode(errors="replace")})
         return
     runs[pid] = _Run(key, pid, spec)
@@ -183,7 +183,8 @@ class _Program(ctypes.Structure):
 def load_filter(program: bytes) -> None:
     """Put this process under a seccomp program (array of struct sock_filter). Raises OSError."""
     buffer = ctypes.create_string_buffer(program, len(program))
-    _prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(_Program(len(program) // 8, ctypes.addressof(buffer))))
+    header = _Program(len(program) // 8, ctypes.addressof(buffer))
+    _prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(header))
 
 
 def _prctl(option: int, *arguments: int) -> None:
@@ -208,7 +209,7 @@ def _reap(owner: socket.socket, runs: dict[int, _Run]) -> None:
             continue
         _kill(run)
         del runs[pid]
-        _remove(run.trash)
+        remove(run.trash)
         _say(owner, {"id": run.key, "ended": status, "cpu": cpu, "peak": peak})
 
 
@@ -249,7 +250,8 @@ def session_members(session: int) -> list[int]:
     return found
 
 
-def _remove(paths: list[str]) -> None:
+def remove(paths: list[str]) -> None:
+    """Delete these folders with all they hold."""
     import shutil
 
     for path in paths:
@@ -270,4 +272,4 @@ def _end_all(runs: dict[int, _Run]) -> None:
             if os.waitpid(-1, os.WNOHANG)[0] == 0:
                 time.sleep(0.005)
     for run in runs.values():
-        _remove(run.trash)
+        remove(run.trash)
