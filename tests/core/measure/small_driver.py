@@ -13,7 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from perforch_core.languages.interface import Block, BuildFailed, Case, DriverDied
+from perforch_core.languages.interface import Block, BuildFailed, Case, DriverDied, Observation
 from perforch_core.sandbox import clock
 from perforch_core.values import encode
 
@@ -73,6 +73,11 @@ while True:
         if not m["empty"]: at = (at + len(ready)) % len(held)
         ready = None
         send({})
+    elif op == "call":
+        try:
+            function(*decode(m["args"]))
+            send({"raised": None})
+        except Exception as error: send({"raised": [type(error).__name__, str(error)]})
     elif op == "digest":
         out = []
         for s in held:
@@ -105,6 +110,13 @@ class SmallDriver:
             raise DriverDied(f"no answer within {timeout:g} s") from None
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise DriverDied("the process ended") from error
+
+    async def call(self, case: Case, *, timeout: float, trace: bool = False) -> Observation:
+        try:
+            raised = (await self.ask({"op": "call", "args": case.arguments}, timeout))["raised"]
+        except DriverDied as died:
+            return Observation(dead=str(died))
+        return Observation(raised=(raised[0], raised[1]) if raised else None)
 
     async def load(self, cases: Sequence[Case]) -> int:
         return int((await self.ask({"op": "load", "inputs": [c.arguments for c in cases]}))["held"])
