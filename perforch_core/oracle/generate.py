@@ -121,7 +121,8 @@ def generate_cases(
         add(_perturbed(rng.choice(samples), rng)) if samples else None
     if slots is not None:
         _generate_from_types(slots, count=count, seed=seed, rng=rng, add=add, full=lambda: len(made) - known >= count)
-    if slots and any(slot.type.kind in _OPEN_ENDED for slot in slots):
+    kinds = [slot.type for slot in slots or ()]
+    if any(kind.kind in _OPEN_ENDED for kind in kinds) and not any(_holds_literals(kind) for kind in kinds):
         for case in list(made.values())[known:] * 2:
             add(_perturbed(case, rng))
     return list(made.values())[known:]
@@ -146,6 +147,11 @@ def informative(cases: Sequence[Case], observations: Sequence[Observation]) -> l
     room = max(min(5, len(kinds)), int(len(returning) * RAISING_SHARE / (1 - RAISING_SHARE)))
     kept = sorted(raising, key=lambda i: (rank[i], i))[:room]
     return sorted(returning + kept)
+
+
+def _holds_literals(kind: CaseType) -> bool:
+    parts = kind.args + tuple(part for _, part in kind.fields)
+    return kind.kind == "literal" or any(_holds_literals(part) for part in parts)
 
 
 def case_size(wire: Wire) -> int:
@@ -351,7 +357,35 @@ def _finished(wire: Wire) -> Wire:
             node[:] = ["iterator", list(nodes[node[2][0][1]][1])]
         elif node[0] in ("set", "frozenset"):
             node[1].sort(key=lambda index: _shape(nodes, index))
-    return wire
+    return compact(wire)
+
+
+def compact(wire: Wire) -> Wire:
+    """The wire without the nodes that no root reaches, numbered in the order in which they are reached."""
+    nodes = wire["nodes"]
+    place: dict[int, int] = {}
+    order: list[int] = []
+
+    def visit(index: int) -> int:
+        if index not in place:
+            place[index] = len(order)
+            order.append(index)
+        return place[index]
+
+    roots = [visit(index) for index in wire["roots"]]
+    made: list[list[Any]] = []
+    at = 0
+    while at < len(order):
+        node = nodes[order[at]]
+        if node[0] in ("list", "tuple", "set", "frozenset", "iterator"):
+            node = [node[0], [visit(i) for i in node[1]], *node[2:]]
+        elif node[0] == "dict":
+            node = [node[0], [[visit(k), visit(v)] for k, v in node[1]], *node[2:]]
+        elif node[0] == "record":
+            node = [node[0], node[1], [[name, visit(i)] for name, i in node[2]], *node[3:]]
+        made.append(node)
+        at += 1
+    return {"nodes": made, "roots": roots}
 
 
 def _shape(nodes: list[list[Any]], index: int, depth: int = 0) -> str:
@@ -786,7 +820,7 @@ def _aliased(slots: Sequence[_Slot], row: Sequence[Any], rng: random.Random) -> 
 
 def _enlarged(value: Any, kind: CaseType, rng: random.Random) -> Any:
     """A longer value of the same make: small inputs never leave the small-input paths of an algorithm."""
-    if not isinstance(value, (list, str)) or not value or (isinstance(value, list) and isinstance(value[0], list)):
+    if kind.kind not in ("list", "str") or not value or isinstance(value[0], list):
         return value
     size = rng.randint(50, 300)
     items = [copy.deepcopy(rng.choice(value)) for _ in range(size)]

@@ -134,7 +134,7 @@ _NAMES: dict[str, CaseType] = {
         _words("n k m i j num number count size limit index width height low high lo hi start end step x y"), INT
     ),
     **dict.fromkeys(_words("s text string word name line path sentence pattern prefix suffix char sep needle"), STR),
-    **dict.fromkeys(_words("items nums numbers values arr array lst xs ys seq sequence data list a l"), list_of(INT)),
+    **dict.fromkeys(_words("items nums numbers values arr array lst xs ys seq sequence data list"), list_of(INT)),
     **dict.fromkeys(_words("words strings lines names tokens strs texts"), list_of(STR)),
     **dict.fromkeys(_words("matrix grid board rows table mat"), list_of(list_of(INT))),
     **dict.fromkeys(_words("flag verbose reverse strict"), BOOL),

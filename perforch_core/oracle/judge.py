@@ -191,14 +191,13 @@ async def find_cases(
     constants = source_constants(source)
     start = _factory(harness, version, HASH_SEEDS[0])
     signature = await _best_signature(start, signature, source, seed=seed, samples=samples, timeout=timeout)
-    cases = _unlike(
-        [*samples, *generate_cases(signature, count=count, seed=seed, samples=samples, constants=constants)]
-    )
+    made = await _generated(signature, count=count, seed=seed, samples=samples, constants=constants)
+    cases = _unlike([*samples, *made])
     seen = await _first_pass(start, cases, timeout=timeout, deadline=loop.time() + seconds * 0.3)
     returning = [case for case, o in zip(cases, seen, strict=True) if not o.dead and o.raised is None]
     if returning and len(returning) * 2 < len(cases):
-        more = generate_cases(signature, count=count, seed=seed + 1, samples=returning[:80], constants=constants)
-        more = _unlike(more, but=cases)
+        made = await _generated(signature, count=count, seed=seed + 1, samples=returning[:80], constants=constants)
+        more = _unlike(made, but=cases)
         cases += more
         seen += await _first_pass(start, more, timeout=timeout, deadline=loop.time() + seconds * 0.2)
     kept = informative(cases, seen)
@@ -220,7 +219,7 @@ async def _best_signature(
         return choices[0]
     best, most = choices[0], -1.0
     for choice in choices:
-        cases = generate_cases(choice, count=PILOT, seed=seed)
+        cases = await _generated(choice, count=PILOT, seed=seed)
         seen = await observe(start, cases, timeout=min(timeout, 0.5))
         share = sum(not o.dead and o.raised is None for o in seen) / max(1, len(seen))
         if share > most + 0.1:  # an earlier guess is the likelier one: it is left only for a clear gain
@@ -228,6 +227,11 @@ async def _best_signature(
         if most >= 0.9:
             break
     return best
+
+
+async def _generated(signature: Signature, **options: Any) -> list[Case]:
+    # In a thread: half a second of work must not keep the loop from hearing a cancellation.
+    return await asyncio.to_thread(generate_cases, signature, **options)
 
 
 def _unlike(cases: Sequence[Case], but: Sequence[Case] = ()) -> list[Case]:

@@ -17,7 +17,7 @@ from typing import Any
 from perforch_core.evidence import Counterexample
 from perforch_core.languages.interface import Case, CaseType, Observation, Signature
 from perforch_core.oracle.equivalence import has_identity, malformed
-from perforch_core.oracle.generate import case_size
+from perforch_core.oracle.generate import case_size, compact
 from perforch_core.values import Wire, integer_text, parse_integer, source_text
 
 Node = list[Any]
@@ -32,7 +32,7 @@ async def shrink(
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
-    best = replace(case, arguments=_compact(case.arguments), expected=None)
+    best = replace(case, arguments=compact(case.arguments), expected=None)
     progress = True
     while progress and loop.time() < deadline:
         progress = False
@@ -141,13 +141,13 @@ def _fewer_arguments(case: Case, signature: Signature) -> Iterator[Case]:
 
 def _with_roots(case: Case, roots: list[int], keywords: Sequence[str]) -> Case:
     wire: Wire = {"nodes": case.arguments["nodes"], "roots": roots}
-    return replace(case, arguments=_compact(wire), keywords=tuple(keywords))
+    return replace(case, arguments=compact(wire), keywords=tuple(keywords))
 
 
 def _with_node(case: Case, index: int, node: Node) -> Case:
     nodes = list(case.arguments["nodes"])
     nodes[index] = node
-    return replace(case, arguments=_compact({"nodes": nodes, "roots": case.arguments["roots"]}))
+    return replace(case, arguments=compact({"nodes": nodes, "roots": case.arguments["roots"]}))
 
 
 def _unshared(case: Case) -> Iterator[Case]:
@@ -271,31 +271,3 @@ def _simpler_texts(text: str) -> Iterator[str]:
         for simple in "a0":
             if (letter > simple) and letter not in "a0":
                 yield text[:at] + simple + text[at + 1 :]
-
-
-def _compact(wire: Wire) -> Wire:
-    """The wire without the nodes that no root reaches."""
-    nodes = wire["nodes"]
-    place: dict[int, int] = {}
-    order: list[int] = []
-
-    def visit(index: int) -> int:
-        if index not in place:
-            place[index] = len(order)
-            order.append(index)
-        return place[index]
-
-    roots = [visit(index) for index in wire["roots"]]
-    made: list[Node] = []
-    at = 0
-    while at < len(order):
-        node = nodes[order[at]]
-        if node[0] in ("list", "tuple", "set", "frozenset", "iterator"):
-            node = [node[0], [visit(i) for i in node[1]], *node[2:]]
-        elif node[0] == "dict":
-            node = [node[0], [[visit(k), visit(v)] for k, v in node[1]], *node[2:]]
-        elif node[0] == "record":
-            node = [node[0], node[1], [[name, visit(i)] for name, i in node[2]], *node[3:]]
-        made.append(node)
-        at += 1
-    return {"nodes": made, "roots": roots}
