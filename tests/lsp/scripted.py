@@ -45,9 +45,9 @@ async def open_services(root: Path, *, models: tuple[str, ...] = ()) -> AsyncIte
 
 
 async def run(task: Task, services: dict[str, object], report: Reporter = silent) -> Result:
-    script = re.search(r"script: (.*)", task.target.code)
+    script = re.search(r'script: ([^"\n]*)', task.target.code)
     text, imports, evidence = task.target.text, "", Evidence()
-    for step in (script.group(1) if script else "unchanged It is fast already.").strip('" ').split(";"):
+    for step in (script.group(1) if script else "unchanged It is fast already.").split(";"):
         word, _, rest = step.strip().partition(" ")
         if word == "note":
             report(Event(kind="stage", text=rest, data={"done": 0.5}))

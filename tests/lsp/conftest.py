@@ -1,0 +1,45 @@
+"""A real server process over stdio, driven with the capabilities of real editors."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lsp_editor import EDITORS, SCRIPTED, Editor, Start
+from pytest_lsp.client import make_test_lsp_client
+
+
+@pytest.fixture(params=list(EDITORS))
+def editor_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts servers; they are ended afterwards."""
+    editors: list[Editor] = []
+
+    async def make(name: str, *, command: list[str] | None = None, **options: Any) -> Editor:
+        client = make_test_lsp_client()
+        await client.start_io(*(command or [sys.executable, "-P", str(SCRIPTED)]), cwd=str(tmp_path))
+        editor = Editor(client, tmp_path)
+        editors.append(editor)
+        await editor.start(name, **options)
+        return editor
+
+    yield make
+    for editor in editors:
+        if editor.client._server is not None and editor.client._server.returncode is None:
+            await asyncio.wait_for(editor.client.shutdown_session(), 20)
+        await editor.client.stop()
+
+
+@pytest.fixture
+async def editor(start: Start, editor_name: str) -> Editor:
+    """Each of the three editors in turn."""
+    opened: Editor = await start(editor_name)
+    return opened
