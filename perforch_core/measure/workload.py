@@ -128,6 +128,7 @@ class _Probe:
         self.starter, self.make, self.seed, self.deadline = starter, make, seed, deadline
         self.driver: Driver | None = None
         self.why = "it raised on all of them"
+        self.died = False
 
     async def close(self) -> None:
         if self.driver is not None:
@@ -144,7 +145,13 @@ class _Probe:
         A parser leaves random text at the first character: time on such inputs says nothing.
         """
         for n in (64, 16, SMALLEST, 1024, 1):
-            found = [t for style in range(STYLES) if (t := await self.time(n, "plain", style)) is not None]
+            found: list[_Tried] = []
+            for style in range(STYLES):
+                one = await self.time(n, "plain", style)
+                if one is not None:
+                    found.append(one)
+                elif self.died:
+                    break
             if found:
                 longest = max(found, key=lambda t: t.seconds)
                 return longest.style if longest.seconds > 2 * found[0].seconds else found[0].style
@@ -159,6 +166,8 @@ class _Probe:
             one = await self.time(n, "plain", style)
             if one is None:
                 failures += 1
+                if self.died:
+                    break
             else:
                 tried.append(one)
                 if one.seconds >= ENOUGH or one.loading > LONG_LOAD:
@@ -202,7 +211,8 @@ class _Probe:
         return lines
 
     async def time(self, n: int, shape: str, style: int) -> _Tried | None:
-        """Seconds per call on inputs of a size, or None where the original raises, dies or takes over 2 s."""
+        """Seconds per call on inputs of a size, or None where the original raises, or dies or takes over a second."""
+        self.died = False
         try:
             cases = self.make(n, self.seed, 3, shape, style)
         except (Unsuitable, ValueError, TypeError) as problem:
@@ -215,16 +225,16 @@ class _Probe:
         except BuildFailed as problem:
             raise NoWorkload(f"the original does not load: {problem}") from problem
         except DriverDied as died:
-            self.why = str(died)
+            self.why, self.died = str(died), True
             await self.close()
             return None
 
     async def _time(self, driver: Driver, cases: Sequence[Case], n: int, style: int) -> _Tried | None:
         loop = asyncio.get_running_loop()
         for case in cases[:2]:
-            seen = await driver.call(case, timeout=2.0)
+            seen = await driver.call(case, timeout=1.0)
             if seen.dead:
-                self.why = seen.dead
+                self.why, self.died = seen.dead, True
                 await self.close()
                 return None
             if seen.raised is not None:

@@ -13,8 +13,8 @@ from perforch_core.measure.sizes import SHAPES, STYLES, Unsuitable, sized_cases
 from perforch_core.measure.workload import NoWorkload, given, grow, maker
 
 
-def kind(name: str, *args: CaseType, **more: Any) -> CaseType:
-    return CaseType(kind=name, args=args, **more)
+def kind(what: str, *args: CaseType, **more: Any) -> CaseType:
+    return CaseType(kind=what, args=args, **more)
 
 
 def signature(*types: CaseType) -> Signature:
