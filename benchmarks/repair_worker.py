@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 
 FILE = "<candidate>"
 
@@ -26,6 +27,7 @@ def main():
     channel = socket.socket(fileno=int(os.environ["PERFORCH_CHANNEL"]))
     sys.stdout = io.StringIO()
     signal.signal(signal.SIGPROF, alarm)
+    signal.signal(signal.SIGALRM, alarm)
     checks = []
     while True:
         message = receive(channel)
@@ -40,27 +42,37 @@ def main():
 
 
 def judge(message, checks):
-    """{"results": [true, false...], "lines": [[...]...] when traced}; stops at the first failure unless "all"."""
+    """The "results" of the checks in order, the "lines" each ran when traced, the slowest passing one's "seconds".
+
+    "late" says that one was cut off. Stops at the first failure unless "all" are wanted.
+    """
     sys.stdout.seek(0)
     sys.stdout.truncate()
-    results, lines = [], []
+    results, lines, slowest = [], [], 0.0
     namespace = {"__name__": "candidate"}
     try:
-        with_limit(message["seconds"], lambda: exec(compile(message["text"], FILE, "exec"), namespace))
+        with_limit(2.0, signal.ITIMER_PROF, lambda: exec(compile(message["text"], FILE, "exec"), namespace))
     except BaseException as error:
         return {"results": [False] * len(checks), "lines": [[]] * len(checks), "error": repr(error)[:200]}
     order = message.get("order") or range(len(checks))
+    timer = signal.ITIMER_REAL if message.get("quick") else signal.ITIMER_PROF
+    late = False
     for index in order:
         seen = set()
-        passed = run(checks[index][1], namespace, message["seconds"], seen if message.get("trace") else None)
+        began = time.process_time()
+        answer = run(checks[index][1], namespace, message["seconds"], timer, seen if message.get("trace") else None)
+        passed, late = answer is True, late or answer is None
         results.append(passed)
+        slowest = max(slowest, time.process_time() - began) if passed else slowest
         lines.append(sorted(seen))
         if not passed and not message.get("all"):
             break
-    return {"results": results, "lines": lines}
+    return {"results": results, "lines": lines, "seconds": slowest, "late": late}
 
 
-def run(code, namespace, seconds, seen):
+def run(code, namespace, seconds, timer, seen):
+    """True: passed, False: failed, None: took too long."""
+
     def trace(frame, event, argument):
         if frame.f_code.co_filename != FILE:
             return None
@@ -71,20 +83,23 @@ def run(code, namespace, seconds, seen):
     try:
         if seen is not None:
             sys.settrace(trace)
-        with_limit(seconds, lambda: exec(code, namespace))
+        with_limit(seconds, timer, lambda: exec(code, namespace))
         return True
+    except TookTooLong:
+        return None
     except BaseException:
         return False
     finally:
         sys.settrace(None)
 
 
-def with_limit(seconds, work):
-    signal.setitimer(signal.ITIMER_PROF, seconds, 0.01)
+def with_limit(seconds, timer, work):
+    # Again and again, for a candidate may catch everything; a single late alarm outside is harmless to miss.
+    signal.setitimer(timer, seconds, max(seconds, 0.01))
     try:
         work()
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(timer, 0)
 
 
 def alarm(number, frame):

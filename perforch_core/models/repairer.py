@@ -51,6 +51,8 @@ PRIORS = {
     "call-added": 2.0,
     "method-added": 1.5,
     "method-removed": 1.5,
+    "absolute": 2.0,
+    "name-unquoted": 3.0,
     "call-repeated": 1.0,
     "guard-added": 1.0,
     "branches-swapped": 2.0,
@@ -81,7 +83,6 @@ _FLOOR = 0.03
 _LONG = 2500
 """Functions longer than this many characters are edited on their suspicious lines only."""
 _PAIRED = 150
-_RANK_OFFSET = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,24 +115,6 @@ class Repairer:
             if fingerprint is not None and fingerprint not in seen:
                 seen.add(fingerprint)
                 yield _rewrite(target.text, text, made)
-
-
-def choose_by_agreement(passing: Sequence[Rewrite], outcomes: Sequence[Sequence[str]]) -> Rewrite:
-    """Of several rewrites that pass the tests, in the repairer's order: the first of the likeliest behaviour.
-
-    `outcomes` says for each what it returned on the same further inputs ("!Type" for an exception), whatever is right
-    there. The right repair can often be written in several ways and the wrong ones differ from each other, so rewrites
-    that behave alike add up; early ones weigh more, and raising exceptions counts against. Raises ValueError when empty.
-    """
-    if not passing:
-        raise ValueError("There is nothing to choose from.")
-    weights: dict[tuple[str, ...], float] = {}
-    for rank, outcome in enumerate(outcomes):
-        key = tuple(outcome)
-        raised = sum(o.startswith("!") for o in key) / max(1, len(key))
-        weights[key] = weights.get(key, 0.0) + (1 - raised * 0.5) / (rank + _RANK_OFFSET)
-    best = max(weights, key=weights.__getitem__)
-    return next(r for r, o in zip(passing, outcomes, strict=True) if tuple(o) == best)
 
 
 def _function(target: Target) -> Function | None:

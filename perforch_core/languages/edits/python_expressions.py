@@ -362,6 +362,14 @@ def names_for_values(part: Part, ctx: Context) -> Iterator[SmallEdit]:
                 yield ctx.replace(part, repr(constant.value), "constant-for-name")
 
 
+def unquoted_names(part: Part, ctx: Context) -> Iterator[SmallEdit]:
+    """A string that spells a visible name becomes that name."""
+    value = part.node.value if isinstance(part.node, ast.Constant) else None
+    if isinstance(value, str) and value in ctx.names and ctx.visible(value, part) and not _in_fstring(part):
+        for new in (value, f"{value}.encode()", f"str({value})"):
+            yield ctx.replace(part, new, "name-unquoted")
+
+
 def donors(part: Part, ctx: Context) -> Iterator[SmallEdit]:
     """A short expression from elsewhere in the function in this one's place."""
     node = part.node
@@ -426,7 +434,8 @@ def wrappers(part: Part, ctx: Context) -> Iterator[SmallEdit]:
     for wrapper, accepted in _WRAPPERS.items():
         if wrapper in (_called_name(node), outer) or (own and own not in accepted):
             continue
-        yield ctx.replace(part, f"{wrapper}({code})", "call-added")
+        absolute = wrapper == "abs" and isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)
+        yield ctx.replace(part, f"{wrapper}({code})", "absolute" if absolute else "call-added")
     if own in ("str", ""):
         for method in _METHOD_WRAPPERS:
             yield ctx.replace(part, f"{ctx.source.atom(node)}.{method}()", "method-added")
@@ -492,7 +501,16 @@ FAULTS: tuple[Family, ...] = (
 )
 """The families of mutation testing."""
 
-FAMILIES: tuple[Family, ...] = (*FAULTS, slices, names, names_for_values, donors, wrappers, clauses_added)
+FAMILIES: tuple[Family, ...] = (
+    *FAULTS,
+    slices,
+    names,
+    unquoted_names,
+    names_for_values,
+    donors,
+    wrappers,
+    clauses_added,
+)
 """These and what a repair may need besides; their number grows with the square of the function's length."""
 
 _PLAIN = (ast.Name, ast.Call, ast.Subscript, ast.Attribute)
@@ -708,6 +726,20 @@ def _ordering(part: Part, node: ast.Call, ctx: Context) -> Iterator[SmallEdit]:
             yield ctx.edit(part.end - 1, part.end - 1, f"{separator}key={key}", "ordering", node)
 
 
+def _used_as_many(source: Source) -> set[str]:
+    """Names that are iterated, summed, measured or sliced somewhere."""
+    names: set[str] = set()
+    for part in source.parts:
+        match part.node:
+            case ast.For(iter=ast.Name(id=name)) | ast.comprehension(iter=ast.Name(id=name)):
+                names.add(name)
+            case ast.Call(func=ast.Name(id="len" | "sum" | "sorted" | "min" | "max"), args=[ast.Name(id=name)]):
+                names.add(name)
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Slice()):
+                names.add(name)
+    return names
+
+
 def _donors(source: Source, names: dict[str, tuple[int, int]], kinds: Kinds) -> list[tuple[str, str, tuple[str, ...]]]:
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
     for part in source.parts:
@@ -721,8 +753,9 @@ def _donors(source: Source, names: dict[str, tuple[int, int]], kinds: Kinds) -> 
         used = tuple(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
         if len(code) <= _DONOR_LENGTH and "\n" not in code:
             found.setdefault(code, (kind(node, kinds), used))
+    many = _used_as_many(source)
     for argument in source.function.args.args:
         guess = annotated(argument.annotation) or kinds.get(argument.arg, "")
-        if guess in SIZED:
+        if guess in SIZED or (not guess and argument.arg in many):
             found.setdefault(f"len({argument.arg})", ("int", ("len", argument.arg)))
     return [(code, offered, used) for code, (offered, used) in found.items()][:40]

@@ -176,7 +176,7 @@ def targets_exchanged(part: Part, ctx: Context) -> Iterator[SmallEdit]:
     if not isinstance(node, (*_SIMPLE, ast.For)) or isinstance(node, ast.Expr):
         return
     names = [n for n in ast.walk(node) if isinstance(n, ast.Name) and n.id in ctx.names]
-    distinct = list(dict.fromkeys(n.id for n in names))
+    distinct = _own_names(names, ctx)
     for first, second in itertools.combinations(distinct, 2):
         if fit(ctx.kinds.get(first, ""), ctx.kinds.get(second, "")):
             yield _exchange(part.start, part.end, names, first, second, node, ctx)
@@ -252,10 +252,15 @@ def _block_span(statements: Sequence[ast.stmt], ctx: Context) -> tuple[int, int]
 def _exchanged_in(statements: Sequence[ast.stmt], ctx: Context) -> Iterator[SmallEdit]:
     start, end = _block_span(statements, ctx)
     names = [n for s in statements for n in ast.walk(s) if isinstance(n, ast.Name) and n.id in ctx.names]
-    distinct = list(dict.fromkeys(n.id for n in names))
-    for first, second in itertools.combinations(distinct[:8], 2):
+    for first, second in itertools.combinations(_own_names(names, ctx)[:8], 2):
         if fit(ctx.kinds.get(first, ""), ctx.kinds.get(second, "")):
             yield _exchange(start, end, names, first, second, statements[0], ctx)
+
+
+def _own_names(names: Sequence[ast.Name], ctx: Context) -> list[str]:
+    """The names among these that the whole function can see (a comprehension's own cannot be exchanged)."""
+    whole = ctx.source.span(ctx.source.function)
+    return list(dict.fromkeys(n.id for n in names if ctx.names[n.id] == whole))
 
 
 def _exchange(
