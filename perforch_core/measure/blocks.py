@@ -18,6 +18,9 @@ TARGET = 0.005
 """Seconds that a block should take: long against the cost of starting it, short against the drift of the machine."""
 
 MOST_CALLS = 50_000
+AFFORDABLE = 8_000
+"""Items that a set of inputs may hold together: handing more over would take longer than timing them."""
+
 PREPARE_SECONDS = 0.04
 """Copying the arguments of one block beforehand may take about this long."""
 
@@ -140,7 +143,7 @@ async def calibrate(
 
 def distinct_inputs(n: int, seconds: float, *, target: float = TARGET) -> int:
     """How many new inputs a block gets: one per call if that is affordable, at least three unless a call is long."""
-    affordable = max(4, min(512, 40_000 // (n + 1)))
+    affordable = max(4, min(256, AFFORDABLE // (n + 1)))
     least = 3 if seconds < 2 * target else 1
     return max(least, min(affordable, round(target / seconds)))
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from perforch_core.measure.statistics import CONFIDENCE, Interval, interval
 
 NAMES = ((0.0, "constant"), (1.0, "linear"), (2.0, "quadratic"), (3.0, "cubic"))
-TOLERANCE = 0.15
-"""How far a whole interval may lie from an exponent to be called by its name. n log n has about 1.1 at these sizes and
-is not to be told from n: both are called linear."""
+TOLERANCE = 0.3
+"""Within this distance of an exponent the whole interval must lie to be called by its name. n log n has about 1.1 at
+these sizes and is not to be told from n: both are called linear."""
 
 
 def exponent(rounds: Sequence[Mapping[int, float]]) -> Interval | None:
@@ -37,6 +37,6 @@ def _slope(times: Mapping[int, float]) -> float | None:
 def growth_name(seen: Interval) -> str | None:
     """ "linear", "quadratic" and so on where the interval leaves no doubt, else None."""
     for value, name in NAMES:
-        if value - TOLERANCE < seen.low and seen.high < value + TOLERANCE + 0.05:
+        if value - TOLERANCE < seen.low and seen.high < value + TOLERANCE:
             return name
     return None
