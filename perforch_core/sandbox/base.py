@@ -114,6 +114,7 @@ class Base:
                 "writable": [*_DEVICES, *(str(path.resolve()) for path in writable)],
                 "network": command.policy in (Policy.PREPARE,),
                 "version": self._landlock,
+                "own_proc": not command.may_fork,
             }
         return Spec(
             argv=[program, *mapped.argv[1:]],

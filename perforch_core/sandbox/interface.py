@@ -15,7 +15,8 @@ class Policy(StrEnum):
 
     prepare: fetch dependencies. compile: fork, one writable folder. test: fork, a private writable /tmp, loopback.
     run: nothing writable, no sockets; no fork either, unless `Command.may_fork` (a trusted zygote, whose children
-    give up the right themselves with `Sandbox.no_fork_filter`).
+    give up the right themselves with `Sandbox.no_fork_filter`). A zygote's tree has no /proc, so that its children
+    cannot reach each other.
     """
 
     PREPARE = "prepare"

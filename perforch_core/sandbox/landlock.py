@@ -39,14 +39,19 @@ def version() -> int:
     return max(0, _libc().syscall(_CREATE_RULESET, None, 0, 1))
 
 
-def prepare(*, readable: Iterable[str], writable: Iterable[str], network: bool, version: int) -> int:
-    """A ruleset that allows these folders (those that exist) and nothing else. Raises OSError."""
+def prepare(*, readable: Iterable[str], writable: Iterable[str], network: bool, own_proc: bool, version: int) -> int:
+    """A ruleset that allows these folders (those that exist) and nothing else. Raises OSError.
+
+    `own_proc`: what /proc says of the calling process itself may be read too.
+    """
     filesystem = _FILESYSTEM[max(v for v in _FILESYSTEM if v <= version)]
     attributes = _Ruleset(filesystem, 0 if network or version < 4 else _TCP, _SCOPES if version >= 6 else 0)
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     ruleset = _checked(_libc().syscall(_CREATE_RULESET, ctypes.byref(attributes), size, 0))
     for path in readable:
         _allow(ruleset, path, _READ & filesystem)
+    if own_proc:
+        _allow(ruleset, f"/proc/{os.getpid()}", _READ & filesystem)
     for path in writable:
         _allow(ruleset, path, filesystem & ~_IOCTL_DEVICE)
     return ruleset

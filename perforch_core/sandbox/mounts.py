@@ -88,9 +88,12 @@ def _system(out: Layout, command: Command, user: int) -> None:
     out.file("/etc/hosts", b"127.0.0.1 localhost sandbox\n::1 localhost\n")
     if command.policy is Policy.PREPARE and Path("/etc/resolv.conf").exists():
         out.file("/etc/resolv.conf", Path("/etc/resolv.conf").read_bytes())
-    out.add("--proc", "/proc", "--dev", "/dev")
-    # bubblewrap's own first process has the program's uid where we are no root: its memory could be written.
-    out.add("--perms", "0555", "--size", "4096", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1")
+    out.add("--dev", "/dev")
+    # A zygote's children hold different versions under one uid: without /proc none reaches another's memory.
+    if not command.may_fork:
+        out.add("--proc", "/proc")
+        # bubblewrap's own first process has the program's uid where we are no root: its memory could be written.
+        out.add("--perms", "0555", "--size", "4096", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1")
     if command.policy is Policy.RUN:
         out.add("--perms", "0755", "--dir", "/tmp")
         return

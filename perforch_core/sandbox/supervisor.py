@@ -131,7 +131,7 @@ def _become(spec: dict[str, Any], fds: list[int], report: int) -> None:
     rules = spec["landlock"]
     if rules or spec["filters"]:
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    ruleset = landlock.prepare(**{**rules, "readable": [*rules["readable"], f"/proc/{os.getpid()}"]}) if rules else -1
+    ruleset = landlock.prepare(**rules) if rules else -1
     if spec["user"] is not None:
         _drop(spec["user"], keep_read=spec["keep_read"])
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
