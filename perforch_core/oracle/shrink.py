@@ -42,7 +42,32 @@ async def shrink(
             if await differs(smaller):
                 best, progress = smaller, True
                 break
+        if not progress:
+            closer = await _bisected(best, differs, signature, deadline)
+            best, progress = closer, closer is not best
     return replace(best, size=case_size(best.arguments))
+
+
+async def _bisected(
+    case: Case, differs: Callable[[Case], Awaitable[bool]], signature: Signature, deadline: float
+) -> Case:
+    """Bring each integer as near to 0 as the difference allows, by halving the gap."""
+    loop = asyncio.get_running_loop()
+    kinds = _types(case, signature)
+    for index in range(len(case.arguments["nodes"])):
+        node = case.arguments["nodes"][index]
+        if node[0] != "int" or (index in kinds and kinds[index].kind == "literal"):
+            continue
+        value = parse_integer(node[1])
+        low, high, sign = 0, abs(value), -1 if value < 0 else 1
+        while high - low > 1 and loop.time() < deadline:
+            middle = (low + high) // 2
+            smaller = _with_node(case, index, ["int", integer_text(sign * middle), *node[2:]])
+            if await differs(smaller):
+                high, case = middle, smaller
+            else:
+                low = middle
+    return case
 
 
 def counterexample(
@@ -123,6 +148,7 @@ def _smaller(case: Case, signature: Signature) -> Iterator[Case]:
     for index in order:
         for node in _smaller_nodes(wire["nodes"][index], kinds.get(index)):
             yield _with_node(case, index, node)
+    yield from _together(case, kinds)
     yield from _unshared(case)
 
 
@@ -148,6 +174,21 @@ def _with_node(case: Case, index: int, node: Node) -> Case:
     nodes = list(case.arguments["nodes"])
     nodes[index] = node
     return replace(case, arguments=compact({"nodes": nodes, "roots": case.arguments["roots"]}))
+
+
+def _together(case: Case, kinds: dict[int, CaseType]) -> Iterator[Case]:
+    """Equal scalars made smaller at once: that they are equal may be what matters."""
+    nodes = case.arguments["nodes"]
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index, node in enumerate(nodes):
+        if node[0] in ("int", "float", "str"):
+            groups.setdefault((node[0], node[1]), []).append(index)
+    for places in groups.values():
+        if len(places) < 2:
+            continue
+        for smaller in _smaller_nodes(nodes[places[0]], kinds.get(places[0])):
+            changed = [smaller if index in places else node for index, node in enumerate(nodes)]
+            yield replace(case, arguments=compact({"nodes": changed, "roots": case.arguments["roots"]}))
 
 
 def _unshared(case: Case) -> Iterator[Case]:
@@ -246,19 +287,25 @@ def _cuts(items: Any) -> Iterator[Any]:
 
 
 def _smaller_integers(value: int) -> Iterator[int]:
-    seen = {value}
+    if value < 0:
+        yield -value
     size = abs(value)
-    for number in (0, 1, 2, -value if value < 0 else 0, size // 2, size - size // 8, size - 1):
-        signed = -number if value < 0 and number not in (0, size) else number
-        if signed not in seen and abs(signed) <= size:
-            seen.add(signed)
-            yield signed
+    for number in dict.fromkeys((0, 1, 2, size // 2)):
+        if number < size:
+            yield -number if value < 0 else number
 
 
 def _simpler_floats(value: float) -> Iterator[float]:
     choices = [0.0, 1.0]
     if math.isfinite(value):
-        choices += [float(math.trunc(value)), float(round(value, 1)), value / 2, abs(value)]
+        choices += [
+            float(math.trunc(value)),
+            float(round(value, 1)),
+            value / 2,
+            math.trunc(value / 2) + 0.0,
+            abs(value),
+        ]
+        choices.append(float(math.trunc(value) - 1))
     mine = (len(repr(value)), abs(value) if not math.isnan(value) else math.inf, math.copysign(1.0, value) < 0)
     for other in choices:
         if (len(repr(other)), abs(other), math.copysign(1.0, other) < 0) < mine:
