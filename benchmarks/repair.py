@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-import math
 import struct
 import sys
 import time
@@ -30,7 +29,7 @@ from typing import Any
 
 from perforch_core.languages.python import find_functions
 from perforch_core.models.interface import Hints, Rewrite
-from perforch_core.models.repairer import Repairer
+from perforch_core.models.repairer import Repairer, suspicion
 from perforch_core.sandbox import Command, Limits, Policy, Process, Sandbox, choose
 from perforch_core.task import Target
 
@@ -186,14 +185,6 @@ class Worker:
                 raise asyncio.IncompleteReadError(data, count)
             data += piece
         return data
-
-
-def suspicion(results: Sequence[bool], lines: Sequence[Sequence[int]]) -> dict[int, float]:
-    """Ochiai: failing runs of a line over the root of (all failing runs x all runs of the line)."""
-    failing = results.count(False)
-    ran = Counter(line for seen in lines for line in seen)
-    failed = Counter(line for seen, ok in zip(lines, results, strict=True) if not ok for line in seen)
-    return {line: failed[line] / math.sqrt(failing * ran[line]) for line in failed}
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """The rule-based repairer: tries every small edit of a failing Python function, the likeliest first.
 
 It knows no fault by heart: it orders the edits of languages/edits by how much the failing tests point at their lines
-(spectrum-based fault localisation; the caller computes it, e.g. by Ochiai: Abreu et al., 2007) times how often faults
+(spectrum-based fault localisation; `suspicion`, by Ochiai's measure: Abreu et al., 2007) times how often faults
 of that kind are made, and then pairs of them. Whether an edit repairs anything is for the oracle to say.
 """
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from perforch_core.languages.edits import SmallEdit, apply, describe
 from perforch_core.languages.edits.python import edits, meaning
@@ -83,12 +84,26 @@ _FLOOR = 0.03
 _LONG = 2500
 """Functions longer than this many characters are edited on their suspicious lines only."""
 _PAIRED = 150
+_CALLS = ("len", "str", "int", "abs", "set", "sorted", "bin", "list", "ord", "max", "min", "sum")
+_CALL_SCORE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
     edit: SmallEdit
     score: float
+
+
+def suspicion(passed: Sequence[bool], lines: Sequence[Collection[int]]) -> dict[int, float]:
+    """How much failing runs point at each line, 0..1 (Ochiai), for `Hints.suspicion`.
+
+    `passed` tells of each run (a test, a case) whether it passed, `lines` which lines it ran. Lines that no failing run
+    reached are left out.
+    """
+    failing = sum(not ok for ok in passed)
+    ran = Counter(line for seen in lines for line in set(seen))
+    failed = Counter(line for ok, seen in zip(passed, lines, strict=True) if not ok for line in set(seen))
+    return {line: failed[line] / math.sqrt(failing * ran[line]) for line in failed}
 
 
 class Repairer:
@@ -143,21 +158,28 @@ def _score(edit: SmallEdit, text: str, counts: Counter[str], hints: Hints) -> fl
 
 
 def _pairs(ranked: Sequence[_Scored]) -> Iterator[list[SmallEdit]]:
-    """Pairs of edits that do not touch each other, the likeliest first; the same change made twice counts more."""
-    found = []
-    for (i, a), (j, b) in itertools.combinations(enumerate(ranked), 2):
+    """Two edits at once, the likeliest first: of places that do not touch, or another name and a call around it.
+
+    The same kind of change made twice counts more.
+    """
+    found: list[tuple[float, int, list[SmallEdit]]] = []
+    for a, b in itertools.combinations(ranked, 2):
         if a.edit.end <= b.edit.start or b.edit.end <= a.edit.start:
             twice = 10.0 if a.edit.operator == b.edit.operator else 1.0
-            found.append((-a.score * b.score * twice, i, j))
+            found.append((-a.score * b.score * twice, len(found), [a.edit, b.edit]))
+    for a in ranked:
+        if a.edit.operator == "name":
+            for call in _CALLS:
+                edit = replace(a.edit, new=f"{call}({a.edit.new})", operator="name+call-added")
+                found.append((-a.score * _CALL_SCORE, len(found), [edit]))
     heapq.heapify(found)
     while found:
-        _, i, j = heapq.heappop(found)
-        yield [ranked[i].edit, ranked[j].edit]
+        yield heapq.heappop(found)[2]
 
 
 def _rewrite(before: str, after: str, made: Sequence[SmallEdit]) -> Rewrite:
     title = "; ".join(describe(before, e) for e in sorted(made, key=lambda e: e.start))
     rule = "+".join(e.operator for e in made)
-    words = " and ".join(dict.fromkeys(e.operator.replace("-", " ") for e in made))
-    amount = "one small edit" if len(made) == 1 else "two small edits"
+    words = " and ".join(dict.fromkeys(o.replace("-", " ") for o in rule.split("+")))
+    amount = "one small edit" if "+" not in rule else "two small edits"
     return Rewrite(text=after, rule=rule, title=title, why=f"Mended by {amount} ({words}), found by trying.")

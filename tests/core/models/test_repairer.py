@@ -10,7 +10,7 @@ import pytest
 
 from perforch_core.languages.python import find_functions
 from perforch_core.models.interface import Hints
-from perforch_core.models.repairer import Repairer
+from perforch_core.models.repairer import Repairer, suspicion
 from perforch_core.task import Stage, Target
 
 PATH = Path("/project/code.py")
@@ -58,6 +58,19 @@ def test_every_rewrite_parses_and_none_comes_twice() -> None:
     assert len(found) == 800
     assert len(set(trees)) == len(trees)
     assert ast.dump(ast.parse(BOUNDS)) not in trees
+
+
+def test_suspicion_is_ochiai_of_failing_and_passing_runs() -> None:
+    values = suspicion([False, True, True], [{1, 2, 3}, {1, 2}, {1, 4}])
+    assert values == {1: pytest.approx(3**-0.5), 2: pytest.approx(2**-0.5), 3: 1.0}
+    assert suspicion([True], [[1]]) == {}
+
+
+def test_another_name_with_a_call_around_it() -> None:
+    text = "def f(rows):\n    return sorted(rows, key=lambda x: rows.count('1'))\n"
+    wanted = "def f(rows):\n    return sorted(rows, key=lambda x: bin(x).count('1'))\n"
+    hit = next(r for r in Repairer().propose(target(text, "f"), Hints()) if r.text == wanted)
+    assert hit.title == "line 2: `rows` became `bin(x)`" and "two small edits" in hit.why
 
 
 def test_suspicious_lines_come_first() -> None:
