@@ -84,12 +84,15 @@ class Editor:
         return "\n".join(lines)
 
     def _filled(self, line: str, indent: str, spans: Mapping[str, Span]) -> str:
-        return VARIABLE.sub(lambda match: self._value(match.group(1), indent, spans), line)
+        return VARIABLE.sub(lambda match: self._value(match, indent, spans), line)
 
-    def _value(self, name: str, indent: str, spans: Mapping[str, Span]) -> str:
+    def _value(self, variable: re.Match[str], indent: str, spans: Mapping[str, Span]) -> str:
+        name = variable.group(1)
         if name in self.words:
             return self.words[name]
         if name not in spans:
+            if variable.group().startswith("$$$"):
+                return ""
             raise NoFit(f"${name} is not captured")
         span = spans[name]
         return self.reindented(self.source(span.start, span.end), self.indent(span.start), indent)

@@ -10,18 +10,28 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MUTATORS = frozenset(
-    ["add", "append", "appendleft", "clear", "discard", "extend", "extendleft", "insert", "intersection_update", "pop", "popitem", "popleft", "remove", "reverse", "rotate", "setdefault", "sort", "subtract", "symmetric_difference_update", "update", "difference_update"]
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+MUTATORS = _words(
+    "add append appendleft clear discard extend extendleft insert intersection_update pop popitem popleft remove "
+    "reverse rotate setdefault sort subtract symmetric_difference_update update difference_update"
 )
 """Methods that change the object they are called on."""
 
-_MUTATING_FUNCTIONS = frozenset(["heappush", "heappop", "heapify", "heapreplace", "heappushpop", "insort", "insort_left", "shuffle"])
+_MUTATING_FUNCTIONS = _words("heappush heappop heapify heapreplace heappushpop insort insort_left shuffle")
 
-PURE_FUNCTIONS = frozenset(
-    ["abs", "all", "any", "bin", "bool", "bytes", "chr", "complex", "dict", "divmod", "enumerate", "float", "format", "frozenset", "hash", "hex", "int", "isinstance", "len", "list", "max", "min", "oct", "ord", "pow", "range", "repr", "reversed", "round", "set", "slice", "sorted", "str", "sum", "tuple", "type", "zip", "Counter", "sqrt", "isqrt", "gcd", "log", "floor", "ceil", "Decimal", "Fraction"]
+PURE_FUNCTIONS = _words(
+    "abs all any bin bool bytes chr complex dict divmod enumerate float format frozenset hash hex int isinstance len "
+    "list max min oct ord pow range repr reversed round set slice sorted str sum tuple type zip Counter sqrt isqrt gcd "
+    "log floor ceil Decimal Fraction"
 )
-_PURE_METHODS = frozenset(
-    ["copy", "count", "index", "keys", "values", "items", "get", "lower", "upper", "strip", "lstrip", "rstrip", "split", "rsplit", "splitlines", "join", "startswith", "endswith", "replace", "find", "rfind", "casefold", "title", "capitalize", "isdigit", "isalpha", "isalnum", "isspace", "isupper", "islower", "zfill", "encode", "decode", "union", "intersection", "difference", "issubset", "issuperset", "bit_length", "partition", "rpartition", "swapcase"]
+_PURE_METHODS = _words(
+    "copy count index keys values items get lower upper strip lstrip rstrip split rsplit splitlines join startswith "
+    "endswith replace find rfind casefold title capitalize isdigit isalpha isalnum isspace isupper islower zfill "
+    "encode decode union intersection difference issubset issuperset bit_length partition rpartition swapcase"
 )
 
 _ANNOTATIONS = {
@@ -136,6 +146,31 @@ class Scope:
         changed = _changed(node)
         if changed is not None and (name := dotted(changed)):
             self.uses.append(Use(*self.span(changed), name, "mutate"))
+
+
+_HASHABLE = frozenset({"int", "str", "float", "bool", "bytes", "tuple", "unknown"})
+
+
+def hashable_parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool | None:
+    """Whether all parameters look hashable: by annotation, and by no use as a list, set or dict in the body."""
+    arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    kinds = {annotation_kind(argument.annotation) for argument in arguments}
+    if not arguments or function.args.vararg or function.args.kwarg or not kinds <= _HASHABLE:
+        return False
+    names = {argument.arg for argument in arguments}
+    changed = {dotted(c) for node in ast.walk(function) if (c := _changed(node)) is not None}
+    sliced = {
+        dotted(node.value)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Subscript) and annotation_kind(_annotation(arguments, dotted(node.value))) == "unknown"
+    }
+    if names & changed:
+        return False
+    return None if "unknown" in kinds and names & sliced else True
+
+
+def _annotation(arguments: list[ast.arg], name: str) -> ast.AST | None:
+    return next((argument.annotation for argument in arguments if argument.arg == name), None)
 
 
 @functools.lru_cache(maxsize=16)

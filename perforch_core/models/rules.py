@@ -178,7 +178,7 @@ def applications(text: str, start: int, end: int, rules: Sequence[Rule]) -> Iter
     for rule in rules:
         taken: set[tuple[int, int]] = set()
         for variant in rule.variants:
-            for match in node.find_all(_config(variant)):
+            for match in _find(node, _config(variant), rule.id):
                 span = _span(match)
                 if not (start <= span.start and span.end <= end) or (span.start, span.end) in taken:
                     continue
@@ -304,6 +304,14 @@ def _config(variant: Variant) -> dict[str, Any]:
     return config
 
 
+def _find(node: Any, config: dict[str, Any], name: object) -> list[Any]:
+    try:
+        return list(node.find_all(config))
+    except RuntimeError as error:
+        reason = str(error).split("Stack backtrace")[0]
+        raise RuleError(f"rule {name}: {' '.join(reason.split())}") from error
+
+
 def _mentioned(rule: Any) -> set[str]:
     """The names of utilities that a rule refers to by `matches`."""
     if isinstance(rule, Mapping):
@@ -414,6 +422,8 @@ def _short(text: str) -> str:
 def _hoistable(context: _Context, loops: list[Any]) -> list[Any]:
     names: set[str] = set()
     for variable in context.variant.hoist:
+        if variable.lstrip("$") not in context.editor.spans and variable.startswith("$$$"):
+            continue
         span = context.span(variable)
         names |= {use.name for use in context.editor.scope.within(span.start, span.end)}
         if not rule_scope.is_pure(context.text(variable)):
@@ -546,7 +556,7 @@ def _matches(context: _Context, rule: Mapping[str, Any], within: Span) -> Iterat
     root = context.match.get_root().root()
     config = _config(Variant(rule=rule, utils=context.variant.utils))
     text = context.editor.text
-    for node in _node_at(root, within.start, within.end).find_all(config):
+    for node in _find(_node_at(root, within.start, within.end), config, dict(rule)):
         span = _span(node)
         if not (within.start <= span.start and span.end <= within.end):
             continue
@@ -661,7 +671,15 @@ def _only(context: _Context, argument: Mapping[str, Any]) -> bool:
 
 
 def _has(context: _Context, argument: Mapping[str, Any]) -> bool:
-    return next(_matches(context, argument["rule"], context.span(argument["in"])), None) is not None
+    """Whether a region holds a match of a rule, or at least `least` of them."""
+    found = _matches(context, argument["rule"], context.span(argument["in"]))
+    return sum(1 for _ in found) >= argument.get("least", 1)
+
+
+def _hashable_parameters(context: _Context, argument: str) -> bool | None:
+    start = context.span(argument).start
+    function = next((node for begin, _, node in context.editor.scope.functions if begin == start), None)
+    return False if function is None else rule_scope.hashable_parameters(function)
 
 
 def _not(context: _Context, argument: Mapping[str, Any]) -> bool | None:
@@ -689,6 +707,7 @@ _CONDITIONS: dict[str, Callable[[_Context, Any], bool | None]] = {
     "unused": _unused,
     "only": _only,
     "has": _has,
+    "hashable-parameters": _hashable_parameters,
     "not": _not,
     "any": _any,
     "unsure": _unsure,
