@@ -115,12 +115,12 @@ class Editor:
         self.changes = [c for c in self.changes if c not in inner]
         self.changes.append(Change(span.start, span.end, new))
 
-    def before(self, statement: Span, template: str, *, order: int = 0) -> None:
+    def before(self, statement: Span, template: str) -> None:
         """Insert statements on the lines before a statement."""
         self._first(statement)
         indent = self.indent(statement.start)
         new = self.expand(template, indent) + "\n" + indent
-        self.changes.append(Change(statement.start, statement.start, new, order))
+        self.changes.append(Change(statement.start, statement.start, new))
 
     def after(self, statement: Span, template: str) -> None:
         """Insert statements on the lines after a statement."""
@@ -168,7 +168,7 @@ class Editor:
 
     def fresh(self, base: str, taken: Iterable[str] = ()) -> str:
         """A name near `base` that the file does not use yet."""
-        base = re.sub(r"\W+", "_", base).strip("_").lower() or "value"
+        base = re.sub(r"\W+", "_", base) or "value"
         used = self.scope.names | set(self.words.values()) | set(taken)
         if base not in used and not hasattr(builtins, base) and base.isidentifier():
             return base

@@ -410,7 +410,7 @@ def _surroundings(context: _Context) -> None:
         spans["OUTER"] = _span(loops[-1])
     for name, base in context.variant.fresh.items():
         filled = VARIABLE.sub(lambda m: _short(context.text(m.group(1))), base)
-        editor.words[name] = editor.fresh(filled)
+        editor.words[name] = editor.fresh(filled if filled == base else filled.lower())
 
 
 def _short(text: str) -> str:
@@ -525,7 +525,8 @@ def _edit(context: _Context) -> None:
     if variant.after:
         editor.after(_statement_span(context, "LOOP"), variant.after)
     if variant.module:
-        editor.before(_top_statement(context), variant.module + "\n\n", order=-1)
+        top = _top_statement(context)
+        editor.changes.append(Change(top.start, top.start, editor.expand(variant.module, "") + "\n\n\n", -1))
 
 
 def _one_edit(context: _Context, edit: Mapping[str, Any]) -> None:
@@ -541,6 +542,9 @@ def _one_edit(context: _Context, edit: Mapping[str, Any]) -> None:
         editor.remove(_statement_span(context, edit["remove"]))
     elif "unwrap" in edit:
         editor.unwrap(context.span(edit["unwrap"]), context.span(edit["body"]))
+    elif "unbracket" in edit:
+        span = context.span(edit["unbracket"])
+        editor.changes += [Change(span.start, span.start + 1, ""), Change(span.end - 1, span.end, "")]
     elif "each" in edit:
         found = list(_matches(context, edit["each"], context.span(edit["in"])))
         if not found and not edit.get("optional"):
@@ -548,7 +552,7 @@ def _one_edit(context: _Context, edit: Mapping[str, Any]) -> None:
         for node, captured in found:
             editor.replace(_span(node), template, captured)
     else:
-        raise RuleError(f"an edit needs replace, before, after, remove, unwrap or each: {dict(edit)}")
+        raise RuleError(f"an edit needs replace, before, after, remove, unwrap, unbracket or each: {dict(edit)}")
 
 
 def _matches(context: _Context, rule: Mapping[str, Any], within: Span) -> Iterator[tuple[Any, dict[str, Span]]]:
@@ -694,12 +698,17 @@ def _any(context: _Context, argument: Sequence[Mapping[str, Any]]) -> bool | Non
     return None if None in answers else False
 
 
+def _in_loop(context: _Context, argument: bool) -> bool:
+    return ("LOOP" in context.editor.spans) is argument
+
+
 def _unsure(context: _Context, argument: Any) -> None:
     """Never shown as a hint on save."""
     return None
 
 
 _CONDITIONS: dict[str, Callable[[_Context, Any], bool | None]] = {
+    "in-loop": _in_loop,
     "unchanged": _unchanged,
     "pure": _pure,
     "type": _type,
