@@ -6,6 +6,7 @@ import ast
 import configparser
 import fnmatch
 import io
+import itertools
 import os
 import re
 import time
@@ -194,18 +195,31 @@ def canary_text(target: Target) -> str:
     except (SyntaxError, ValueError, RecursionError):
         found = []
     if not found:
-        return _stubbed(target)
+        return stub_text(target)
     node = found[min(ordinal(target), len(found) - 1)][0]
     start = _offset(target.text, node.body[0].lineno, node.body[0].col_offset)
     end_line, end_column = node.body[-1].end_lineno, node.body[-1].end_col_offset
     end = _offset(target.text, end_line or 1, end_column or 0)
-    return target.text[:start] + _ABORT + target.text[end:]
+    abort = f"{_ABORT}; yield" if _is_generator(node) else _ABORT  # still one: aborts when it is run, not when called
+    return target.text[:start] + abort + target.text[end:]
 
 
 _ABORT = 'raise type("PerfOrchCanary", (BaseException,), {})("the canary\'s body aborts")'
 
 
-def _stubbed(target: Target) -> str:
+def _is_generator(function: ast.AST) -> bool:
+    pending = list(ast.iter_child_nodes(function))
+    while pending:
+        node = pending.pop()
+        if isinstance(node, (ast.Yield, ast.YieldFrom)):
+            return True
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            pending.extend(ast.iter_child_nodes(node))
+    return False
+
+
+def stub_text(target: Target) -> str:
+    """The target's file with an aborting function of the same name in place of the target, decorators and all."""
     text = target.text
     line = text.rfind("\n", 0, target.start) + 1
     indent = re.match(r"[ \t]*", text[line:])
@@ -217,13 +231,7 @@ def _stubbed(target: Target) -> str:
 
 
 def _offset(text: str, line: int, column: int) -> int:
-    """Code points before a position that `ast` gives as line and UTF-8 bytes. Lines end as Python's tokenizer says."""
-    at = 0
-    for _ in range(line - 1):
-        at = min(end for end in (_after(text, at, "\r\n"), _after(text, at, "\n"), _after(text, at, "\r")))
+    """Code points before a position that `ast` gives as line and UTF-8 bytes."""
+    ends = (match.end() for match in re.finditer(r"\r\n|\r|\n", text))
+    at = next(itertools.islice(ends, line - 2, None)) if line > 1 else 0
     return at + len(text[at : at + column].encode()[:column].decode(errors="ignore"))
-
-
-def _after(text: str, at: int, newline: str) -> int:
-    found = text.find(newline, at)
-    return len(text) + 2 if found < 0 else found + len(newline)

@@ -80,7 +80,7 @@ async def discover(project: Project, target: Target, sandbox: Sandbox, *, second
     first = found.likely or found.others
     run = await _baseline(plan, first, sandbox, deadline)
     left = found.others if found.likely else ()
-    if not run.reached and left and not run.unusable and deadline - time.monotonic() > 1:
+    if not run.reached and left and deadline - time.monotonic() > 1:
         report(Event(kind="note", text=f"none reaches {target.symbol}; running all other tests"))
         run = run.merged(await _baseline(plan, left, sandbox, deadline))
         left = ()
@@ -93,9 +93,12 @@ async def discover(project: Project, target: Target, sandbox: Sandbox, *, second
 
 async def _with_stub(plan: TestPlan, run: Run, sandbox: Sandbox, deadline: float) -> Run:
     """Which tests would reach the target, where the original cannot even be loaded: they fail for that reason."""
-    stubbed = replace(plan, target=replace(plan.target, text=find_tests.canary_text(plan.target)))
     files = tuple(name for name in run.uncollected if name.endswith(".py"))
-    again = await _baseline(stubbed, files, sandbox, deadline) if files else run
+    again = run
+    for text in dict.fromkeys((find_tests.canary_text(plan.target), find_tests.stub_text(plan.target))):
+        if files and not again.reached:
+            stubbed = replace(plan, target=replace(plan.target, text=text))
+            again = await _baseline(stubbed, files, sandbox, deadline)
     if not again.reached:
         return run
     text = next(iter(run.uncollected.values()))
@@ -131,8 +134,9 @@ def _planned(plan: TestPlan, run: Run, left: Sequence[str]) -> TestPlan:
             f"project: {_listed(walled)}."
         )
     if failing:
+        fail = "fails" if len(failing) == 1 else "fail"
         notes.append(
-            f"On the original {_count(len(failing), 'test')} of {plan.target.symbol} fail: {_listed(failing)}."
+            f"On the original {_count(len(failing), 'test')} of {plan.target.symbol} {fail}: {_listed(failing)}."
         )
     problem = None
     if not reaching:

@@ -106,6 +106,7 @@ class Run:
             lines={**self.lines, **other.lines},
             calls=self.calls + other.calls,
             uncollected={**self.uncollected, **other.uncollected},
+            unusable=self.unusable or other.unusable,
             wall=self.wall + other.wall,
             late=self.late + other.late,
         )
@@ -124,11 +125,13 @@ async def run_tests(project: Project, target: Target, settings: TestRun, sandbox
     files = tuple(name for name in settings.files if _is_unittest(project.root / name))
     if not files:
         return replace(run, unusable=missing)
-    return await _run_under("unittest", project, target, replace(settings, files=files), sandbox)
+    run = await _run_under("unittest", project, target, replace(settings, files=files), sandbox)
+    left_out = len(files) < len(settings.files)
+    return replace(run, unusable=run.unusable or missing) if left_out and not run.reached else run
 
 
 _NO_PYTEST = re.compile(r"No module named '?pytest")
-_UNITTEST = re.compile(rb"^\s*(import|from)\s+unittest\b", re.MULTILINE)
+_UNITTEST = re.compile(rb"\bunittest\b|TestCase\b")
 
 
 def _is_unittest(path: Path) -> bool:

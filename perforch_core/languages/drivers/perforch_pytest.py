@@ -218,6 +218,7 @@ def main():
     cache = os.path.join(tempfile.gettempdir(), "pytest-cache")
     arguments = [*list(settings["files"]), "--rootdir", settings["root"], "-o", "cache_dir=" + cache]
     arguments += ["--tb=short", "--maxfail=0", "--capture=fd", "--color=no", "-q", "--show-capture=no"]
+    arguments.append("--continue-on-collection-errors")
     if int(pytest.__version__.split(".")[0]) >= 8:
         arguments += ["-o", "verbosity_assertions=1"]  # the difference itself, still cut to a few lines
     for module, options in _QUIET:
