@@ -342,11 +342,11 @@ def _ordinal(value: float) -> int:
 class _Digests:
     """Content digests of the nodes of one graph, by an iterative post-order walk; None where a cycle is inside."""
 
-    def __init__(self, wire: Wire, *, sort_sequences: bool = False) -> None:
+    def __init__(self, wire: Wire, *, sort_sequences: bool = False, sort_pairs: bool = False) -> None:
         self._nodes = wire["nodes"]
         self._known: dict[int, bytes | None] = {}
         self._sorting = _UNORDERED | {"list", "tuple", "iterator"} if sort_sequences else _UNORDERED
-        self._sort_pairs = sort_sequences
+        self._sort_pairs = sort_pairs or sort_sequences
 
     def of(self, root: int) -> bytes | None:
         """The digest of what hangs on this node."""
@@ -396,6 +396,11 @@ class _Digests:
         for part in known_parts:
             whole.update(part)
         return whole.digest()
+
+
+def content_digest(wire: Wire, root: int, *, ordered_dicts: bool = True) -> bytes | None:
+    """A digest of what hangs on a node, aliases aside; None where a cycle is inside. The wire must be well formed."""
+    return _Digests(wire, sort_pairs=not ordered_dicts).of(root)
 
 
 # --- the walk over pairs of nodes --------------------------------------------------------------------------------
