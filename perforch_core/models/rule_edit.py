@@ -137,6 +137,18 @@ class Editor:
         self.changes = [c for c in self.changes if c not in inner]
         self.changes.append(Change(start, min(end + 1, len(self.text)), "", 2))
 
+    def brackets(self, span: Span, pair: str) -> None:
+        """Put other brackets around what stands in brackets: `pair` is "[]", "()", "{}" or "" for none."""
+        opening, closing = pair[: len(pair) // 2], pair[len(pair) // 2 :]
+        self.changes += [Change(span.start, span.start + 1, opening), Change(span.end - 1, span.end, closing)]
+
+    def header(self, statement: Span, body: Span, template: str) -> None:
+        """Put a filled template in place of a compound statement's first line, up to the colon."""
+        colon = self.text.rfind(":", statement.start, body.start)
+        if "#" in self.text[statement.start : body.start]:
+            colon = self.text.find(":", statement.start, body.start)
+        self.changes.append(Change(statement.start, colon, self.expand(template, self.indent(statement.start))))
+
     def unwrap(self, statement: Span, body: Span) -> None:
         """Put a statement's body, with the comments above it, in the statement's place."""
         self._alone(statement)

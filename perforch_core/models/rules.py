@@ -542,9 +542,10 @@ def _one_edit(context: _Context, edit: Mapping[str, Any]) -> None:
         editor.remove(_statement_span(context, edit["remove"]))
     elif "unwrap" in edit:
         editor.unwrap(context.span(edit["unwrap"]), context.span(edit["body"]))
-    elif "unbracket" in edit:
-        span = context.span(edit["unbracket"])
-        editor.changes += [Change(span.start, span.start + 1, ""), Change(span.end - 1, span.end, "")]
+    elif "brackets" in edit:
+        editor.brackets(context.span(edit["brackets"]), template)
+    elif "header" in edit:
+        editor.header(context.span(edit["header"]), context.span(edit["body"]), template)
     elif "each" in edit:
         found = list(_matches(context, edit["each"], context.span(edit["in"])))
         if not found and not edit.get("optional"):
@@ -552,7 +553,7 @@ def _one_edit(context: _Context, edit: Mapping[str, Any]) -> None:
         for node, captured in found:
             editor.replace(_span(node), template, captured)
     else:
-        raise RuleError(f"an edit needs replace, before, after, remove, unwrap, unbracket or each: {dict(edit)}")
+        raise RuleError(f"an edit needs replace, before, after, remove, unwrap, brackets, header or each: {dict(edit)}")
 
 
 def _matches(context: _Context, rule: Mapping[str, Any], within: Span) -> Iterator[tuple[Any, dict[str, Span]]]:
