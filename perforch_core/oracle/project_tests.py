@@ -188,7 +188,7 @@ def _trouble(run: Run) -> str | None:
 
 
 def _broken_off(run: Run) -> str:
-    where = f" in {run.running}" if run.running else " while they were being collected"
+    where = f" in {run.started}" if run.started else " while they were being collected"
     done = f" ({len(run.results)} of {len(run.names)} tests had run)" if run.names else ""
     match run.ended:
         case Ended.WALL:

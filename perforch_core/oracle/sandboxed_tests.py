@@ -72,6 +72,7 @@ class Call:
 class Run:
     """What one run reported. `complete` only when the driver said that it was done.
 
+    `started` is the last test that began, `running` the one that was never reported.
     `unusable` says why no test could be run at all (pytest missing). `late` counts tests over their time.
     """
 
@@ -83,6 +84,7 @@ class Run:
     calls: tuple[Call, ...] = ()
     uncollected: Mapping[str, str] = field(default_factory=dict)
     stopped: str = ""
+    started: str = ""
     running: str = ""
     complete: bool = False
     unusable: str | None = None
@@ -170,6 +172,8 @@ async def _run_under(runner: str, project: Project, target: Target, settings: Te
     output = (outcome.stderr + outcome.stdout).decode("utf-8", "replace")
     return replace(
         run,
+        # One that went over a limit may still have said that it was done before it was stopped.
+        complete=run.complete and outcome.ended in (Ended.EXITED, Ended.SIGNALLED, Ended.KILLED),
         unusable=None if run.runner else _why_unusable(runner, output, outcome),
         ended=outcome.ended,
         returncode=outcome.returncode,
@@ -273,7 +277,7 @@ def _understood(messages: list[dict[str, Any]]) -> Run:
     reached: set[str] = set()
     calls: list[Call] = []
     uncollected: dict[str, str] = {}
-    runner, stopped, running, complete, late = "", "", "", False, 0
+    runner, stopped, started, running, complete, late = "", "", "", "", False, 0
     for message in messages:
         match message.get("kind"):
             case "hello":
@@ -283,7 +287,7 @@ def _understood(messages: list[dict[str, Any]]) -> Run:
             case "uncollected":
                 uncollected[_text(message, "name")] = _text(message, "text")
             case "start":
-                running = _text(message, "name")
+                started = running = _text(message, "name")
             case "call":
                 # One that makes no sense is kept as an empty place: later messages count by position.
                 calls.append(_call(message) or _NO_CALL)
@@ -309,6 +313,7 @@ def _understood(messages: list[dict[str, Any]]) -> Run:
         calls=tuple(calls),
         uncollected=uncollected,
         stopped=stopped,
+        started=started,
         running=running,
         complete=complete,
         late=late,

@@ -496,7 +496,8 @@ async def test_a_suite_that_misbehaves_is_said_in_words(
     root = project({"shop.py": SHOP["shop.py"], "test_shop.py": suite})
     plan = await plan_for(root, "shop.py", "dedupe", sandbox, python=bare_python)
     assert plan.reaching == ()
-    assert plan.problem == f"{wanted} in test_shop.py::BadTest::test_bad (0 of 1 tests had run)."
+    assert plan.problem is not None
+    assert plan.problem.startswith(f"{wanted} in test_shop.py::BadTest::test_bad (")
 
 
 @pytest.mark.slow
