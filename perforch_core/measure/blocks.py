@@ -18,7 +18,7 @@ TARGET = 0.005
 """Seconds that a block should take: long against the cost of starting it, short against the drift of the machine."""
 
 MOST_CALLS = 50_000
-AFFORDABLE = 8_000
+AFFORDABLE = 4_000
 """Items that a set of inputs may hold together: handing more over would take longer than timing them."""
 
 PREPARE_SECONDS = 0.04
@@ -26,6 +26,10 @@ PREPARE_SECONDS = 0.04
 
 PATIENCE = 20.0
 """An AFTER that takes this many times as long as BEFORE, and more than 2 s, is given up as slower."""
+
+
+ALIKE = 3.0
+"""Versions whose times differ by less than this factor are timed in blocks of the same number of calls."""
 
 
 class TooSlow(Exception):
@@ -79,10 +83,13 @@ class Side:
     per_call: Cost
 
     def net(self, block: Block) -> Cost:
-        """Seconds per call without the cost of the block itself, never less than a twentieth of the whole."""
+        """Seconds per call without the cost of the block itself.
+
+        Never less than a fifth of the whole: what is left of a call that does next to nothing is mostly noise.
+        """
         return Cost(
-            max(block.cpu - self.fixed.cpu - self.per_call.cpu * block.calls, block.cpu / 20, 1e-9) / block.calls,
-            max(block.wall - self.fixed.wall - self.per_call.wall * block.calls, block.wall / 20, 1e-9) / block.calls,
+            max(block.cpu - self.fixed.cpu - self.per_call.cpu * block.calls, block.cpu / 5, 1e-9) / block.calls,
+            max(block.wall - self.fixed.wall - self.per_call.wall * block.calls, block.wall / 5, 1e-9) / block.calls,
         )
 
 
@@ -134,17 +141,21 @@ async def calibrate(
         quick, _ = await _per_call(after, cases, target=target, timeout=patience(slow))
     inputs = distinct_inputs(stratum.n, slow, target=target)
     most = int(min(MOST_CALLS, max(inputs, PREPARE_SECONDS / copying)))
+    if max(slow, quick) < ALIKE * min(slow, quick):
+        # More copies of the arguments mean more cache misses per call, so alike versions get blocks of one length.
+        slow = quick = math.sqrt(slow * quick)
+    fixed, per_call = await _overhead(before, after, cases, _whole_passes(target / slow, inputs, most))
     return Plan(
         inputs=inputs,
-        before=await _side(before, cases, _whole_passes(target / slow, inputs, most)),
-        after=await _side(after, cases, _whole_passes(target / quick, inputs, most)),
+        before=Side(calls=_whole_passes(target / slow, inputs, most), fixed=fixed, per_call=per_call),
+        after=Side(calls=_whole_passes(target / quick, inputs, most), fixed=fixed, per_call=per_call),
     )
 
 
 def distinct_inputs(n: int, seconds: float, *, target: float = TARGET) -> int:
     """How many new inputs a block gets: one per call if that is affordable, at least three unless a call is long."""
-    affordable = max(4, min(256, AFFORDABLE // (n + 1)))
-    least = 3 if seconds < 2 * target else 1
+    affordable = max(2, min(256, AFFORDABLE // (n + 1)))
+    least = 3 if seconds < target else 2 if seconds < 2 * target else 1
     return max(least, min(affordable, round(target / seconds)))
 
 
@@ -154,34 +165,51 @@ def _whole_passes(wanted: float, inputs: int, most: int) -> int:
 
 async def _per_call(driver: Timeable, cases: Sequence[Case], *, target: float, timeout: float) -> tuple[float, float]:
     """(seconds per call, seconds to copy the arguments of a call), roughly."""
-    loop = asyncio.get_running_loop()
     await driver.load(cases)
+    await driver.block(1, timeout=timeout)
     calls = 1
     while True:
-        started = loop.time()
-        block = await driver.block(calls, timeout=timeout)
-        copying = (loop.time() - started - block.wall) / calls
-        seconds = max(block.cpu, block.wall / 4, 1e-7)
-        # A call that sleeps or waits has little CPU time: the wall keeps its blocks short.
-        if seconds >= target / 2 or calls >= MOST_CALLS or copying * calls > PREPARE_SECONDS:
-            return seconds / calls, max(copying, 1e-8)
+        seconds, copying = await _block_seconds(driver, calls, timeout=timeout)
+        if seconds >= target / 2 or calls >= MOST_CALLS or copying > PREPARE_SECONDS:
+            return seconds / calls, max(copying / calls, 1e-8)
         calls = min(MOST_CALLS, math.ceil(calls * max(2.0, min(30.0, target / seconds))))
 
 
-async def _side(driver: Timeable, cases: Sequence[Case], calls: int) -> Side:
-    await driver.load(cases)
-    ones = [await driver.block(1, timeout=30.0, empty=True) for _ in range(3)]
-    alls = [await driver.block(calls, timeout=30.0, empty=True) for _ in range(3)] if calls > 1 else ones
-    fixed = Cost(median([b.cpu for b in ones]), median([b.wall for b in ones]))
-    full = Cost(median([b.cpu for b in alls]), median([b.wall for b in alls]))
-    per_call = Cost(max(0.0, (full.cpu - fixed.cpu) / calls), max(0.0, (full.wall - fixed.wall) / calls))
-    return Side(calls=calls, fixed=fixed, per_call=per_call)
+async def _block_seconds(driver: Timeable, calls: int, *, timeout: float) -> tuple[float, float]:
+    """(seconds of one block, seconds to copy its arguments). The lesser of two: this machine does other things too.
+
+    A call that sleeps or waits has little CPU time: a quarter of the wall time keeps its blocks short.
+    """
+    loop = asyncio.get_running_loop()
+    found, copying = math.inf, math.inf
+    for _ in range(2):
+        started = loop.time()
+        block = await driver.block(calls, timeout=timeout)
+        copying = min(copying, loop.time() - started - block.wall)
+        found = min(found, max(block.cpu, block.wall / 4, 1e-7))
+        if block.cpu >= found:
+            break
+    return found, copying
+
+
+async def _overhead(before: Timeable, after: Timeable, cases: Sequence[Case], calls: int) -> tuple[Cost, Cost]:
+    """What a block costs around nothing: (once, per call). The same for both sides, or its error would favour one."""
+    ones: list[Block] = []
+    many: list[Block] = []
+    for driver in (before, after):
+        await driver.load(cases)
+        ones += [await driver.block(1, timeout=30.0, empty=True) for _ in range(4)]
+        many += [await driver.block(max(calls, 50), timeout=30.0, empty=True) for _ in range(2)]
+    once = Cost(median([b.cpu for b in ones]), median([b.wall for b in ones]))
+    full = Cost(median([b.cpu for b in many]), median([b.wall for b in many]))
+    count = many[0].calls
+    return once, Cost(max(0.0, (full.cpu - once.cpu) / count), max(0.0, (full.wall - once.wall) / count))
 
 
 async def warm_up(driver: Timeable, side: Side, cases: Sequence[Case]) -> None:
     """Let the interpreter specialise and lazy imports happen, on inputs that no timed block uses."""
     await driver.load(cases)
-    await driver.block(max(len(cases), side.calls // 4), timeout=60.0)
+    await driver.block(max(len(cases), side.calls // 8), timeout=60.0)
 
 
 async def time_pair(

@@ -175,9 +175,17 @@ async def _round(state: _State) -> None:
     async with _pair(state, hash_seed, swap=swap) as (old, new):
         await _first_calls(state, old, new)
         for stratum in state.workload:
-            if stratum.rounds is not None and number >= stratum.rounds:
+            if _left_out(state, stratum):
                 continue
             await _measure(state, stratum, old, new, hash_seed=hash_seed, swap=swap)
+
+
+def _left_out(state: _State, stratum: Stratum) -> bool:
+    """Whether a stratum is not timed this round: after the second look only the one that a claim rests on always is."""
+    number = state.rounds
+    if stratum.rounds is not None and number >= stratum.rounds:
+        return True
+    return number >= LOOKS[1] and number % 3 != 0 and stratum is not state.workload[-1]
 
 
 async def _measure(
@@ -190,22 +198,24 @@ async def _measure(
         plan = await calibrate(old, new, stratum, warm, target=target)
         record = state.records[stratum.name] = Record(stratum, plan)
     else:
-        await warm_up(old, record.plan.before, warm)
-        await warm_up(new, record.plan.after, warm)
+        await warm_up(old, record.plan.before, warm[:1])
+        await warm_up(new, record.plan.after, warm[:1])
     number = len(record.samples)
     one = _inputs(state, stratum, 1 + 2 * number, count=record.plan.inputs)
     two = _inputs(state, stratum, 2 + 2 * number, count=record.plan.inputs)
     record.samples.append(await time_pair(old, new, record.plan, one, two, swap=swap))
     if number < 2 or number in (5, 11, 23):
-        await _same_results(state, stratum, two[:DIGESTED], old, new, hash_seed=hash_seed)
+        await _same_results(state, stratum, two, old, new, hash_seed=hash_seed)
 
 
 async def _same_results(
     state: _State, stratum: Stratum, cases: Sequence[Case], old: Timeable, new: Timeable, *, hash_seed: int
 ) -> None:
-    """Compare the results on timed inputs. Raises _Different where only AFTER can be the reason."""
-    await old.load(cases)
-    await new.load(cases)
+    """Compare the results on the inputs `cases`, which both hold. Raises _Different where AFTER is the reason."""
+    if len(cases) > DIGESTED:
+        cases = cases[:DIGESTED]
+        await old.load(cases)
+        await new.load(cases)
     wanted, got = await old.digest(timeout=60.0), await new.digest(timeout=60.0)
     differing = [i for i, pair in enumerate(zip(wanted, got, strict=True)) if pair[0] != pair[1]]
     if not differing:

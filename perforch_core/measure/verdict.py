@@ -13,9 +13,10 @@ from perforch_core.measure.growth import exponent, growth_name
 from perforch_core.measure.statistics import CONFIDENCE, Interval, interval, median
 from perforch_core.measure.workload import Stratum
 
-CACHE_RATIO = math.log(1.5)
-CACHE_SECONDS = 30e-6
-"""Repeated inputs count as cached when the later passes are cheaper than the first by both of these."""
+CACHE_RATIO, SURE_CACHE = math.log(1.5), math.log(4)
+CACHE_SECONDS = 50e-6
+"""Repeated inputs count as cached when the later passes are cheaper than the first by so many seconds per block, and by
+the first ratio more than those of the other version are, or by the second in any case."""
 
 DISAGREE = math.log(1.05)
 """CPU and wall time disagree when their ratios differ by more than this, beyond noise."""
@@ -91,8 +92,10 @@ def _cached(samples: Sequence[Sample]) -> str:
         return ""
     old = median([s.repeat_before or 0.0 for s in samples])
     new = median([s.repeat_after or 0.0 for s in samples])
-    before = old > CACHE_RATIO and median([s.spared_before for s in samples]) > CACHE_SECONDS
-    after = new > CACHE_RATIO and median([s.spared_after for s in samples]) > CACHE_SECONDS
+    spared_old, spared_new = median([s.spared_before for s in samples]), median([s.spared_after for s in samples])
+    # Freshly loaded inputs are slow the first time for every version, being in no processor cache yet.
+    before = old > min(CACHE_RATIO + max(0.0, new), SURE_CACHE) and spared_old > CACHE_SECONDS
+    after = new > min(CACHE_RATIO + max(0.0, old), SURE_CACHE) and spared_new > CACHE_SECONDS
     return "both" if before and after else "before" if before else "after" if after else ""
 
 

@@ -20,7 +20,7 @@ Make = Callable[[int, int], list[Case]]
 MakeSized = Callable[[int, int, int, str, int], list[Case]]
 """make(n, seed, count, shape, style): inputs of a size; see sizes.py for shapes and styles."""
 
-ENOUGH = 0.005
+ENOUGH = 0.003
 """A size is large enough when one call takes this many seconds."""
 
 TOO_LONG = 4 * ENOUGH
