@@ -144,10 +144,13 @@ class Bubblewrap:
         # A root user's private folders (mode 0700) would be closed to the uid we drop to; whatever is mounted here is
         # meant to be read, and nothing else is there to be read.
         readable = (*command.readable, *command.writable)
-        keep = "-all" if mounts.all_readable(readable) else f"-all,+{_DAC_READ_SEARCH}"
+        closed = not mounts.all_readable(readable)
+        keep = f"-all,+{_DAC_READ_SEARCH}" if closed else "-all"
         return [
             "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups",
-            f"--inh-caps={keep}", f"--ambient-caps={keep}", f"--bounding-set={keep}", "--",
+            f"--inh-caps={keep}", f"--ambient-caps={keep}", f"--bounding-set={keep}",
+            # Without it access(2) would ignore the capability, and programs ask it before they open.
+            *(["--securebits=+no_setuid_fixup"] if closed else []), "--",
         ]  # fmt: skip
 
 

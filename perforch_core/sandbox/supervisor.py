@@ -30,10 +30,11 @@ from perforch_core.sandbox import landlock
 _PARK = 400
 """Descriptors are parked above this number while they are put in order; no specification uses one so high."""
 
-_PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 1, 8, 22, 24
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_SECUREBITS = 1, 22, 24, 28
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 36, 38, 47
 _CAP_DAC_READ_SEARCH = 2
 _LAST_CAPABILITY = 63
+_SECBIT_NO_SETUID_FIXUP = 4
 
 
 class _Run:
@@ -158,12 +159,13 @@ def _arrange_descriptors(targets: list[int], fds: list[int], report: int) -> Non
 
 def _drop(user: int, *, keep_read: bool) -> None:
     """Become `user`, without any capability but (with `keep_read`) the one to read what Landlock lets us see."""
+    if keep_read:
+        # Without it access(2) would ignore the capability, and programs ask it before they open.
+        _prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)
     for capability in range(_LAST_CAPABILITY + 1):
         if not (keep_read and capability == _CAP_DAC_READ_SEARCH):
             with contextlib.suppress(OSError):
                 _prctl(_PR_CAPBSET_DROP, capability)
-    if keep_read:
-        _prctl(_PR_SET_KEEPCAPS, 1)
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
