@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from perforch_core.evidence import Verdict, evidence_json
+from perforch_core.evidence import Evidence, Verdict, evidence_json
 
 
 def compare(
@@ -29,7 +29,7 @@ def compare(
     second = find_target(after, read_source(after), symbol=symbol)
     seconds = parse_seconds(budget)
 
-    async def work(report: render.Report) -> tuple:  # type: ignore[type-arg]
+    async def work(report: render.Report) -> tuple[Evidence, float]:
         async with open_services(first.root) as services:
             return await compare_files(first, second, services, seconds=seconds, report=report)
 

@@ -162,7 +162,8 @@ def comparison_lines(comparison: Comparison) -> list[tuple[str, list[str]]]:
     rows: list[tuple[str, list[str]]] = []
     speed = []
     if comparison.speedup is not None:
-        line = f"{ratio_words(comparison.speedup)} ({comparison.speedup.confidence:.0%} interval, {comparison.rounds} rounds)"
+        spread = f"({comparison.speedup.confidence:.0%} interval, {comparison.rounds} rounds)"
+        line = f"{ratio_words(comparison.speedup)} {spread}"
         if comparison.seconds_before and comparison.seconds_after:
             line += (
                 f": {seconds_words(comparison.seconds_before)} -> {seconds_words(comparison.seconds_after)} per call"
@@ -201,9 +202,8 @@ def bytes_words(value: int) -> str:
     """Bytes in the unit that reads best."""
     if value < 1024:
         return f"{value} B"
-    for unit, scale in (("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)):
-        if value < scale * 1024:
-            break
+    units = (("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30))
+    unit, scale = next((u for u in units if value < u[1] * 1024), units[-1])
     return f"{value / scale:.1f} {unit}"
 
 

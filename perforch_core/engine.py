@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import importlib
 import itertools
 import json
 import os
@@ -26,8 +25,8 @@ import time
 import traceback
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +47,8 @@ IDLE_SECONDS = 120.0
 class Request:
     """One job as plain data. `text` is the file as the editor shows it, saved or not.
 
-    The target is `symbol`, or the function around `offset` (code points). `settings` go to `open_services` as they
-    are (keyword arguments such as models).
+    The target is `symbol`, or the function around `offset` (code points). `settings` are the editor's own, laid over
+    the user's and the project's: "python", the path of the project's interpreter.
     """
 
     stage: Stage
@@ -350,9 +349,18 @@ class Workflow:
 
 def real_workflow() -> Workflow:
     """The orchestrator. Imported by the worker alone, when its first job comes."""
-    orchestrator = importlib.import_module("perforch_core.orchestrator")
-    languages = importlib.import_module("perforch_core.languages")
-    return Workflow(find_target=languages.find_target, open_services=orchestrator.open_services, run=orchestrator.run)
+    from perforch_core import languages, orchestrator
+
+    @contextlib.asynccontextmanager
+    async def open_services(
+        root: Path, *, models: tuple[str, ...] = (), python: str | None = None
+    ) -> AsyncIterator[Any]:
+        async with orchestrator.open_services(root, models=models) as services:
+            if python is not None:
+                services = replace(services, settings=replace(services.settings, interpreter=python))
+            yield services
+
+    return Workflow(find_target=languages.find_target, open_services=open_services, run=orchestrator.run)
 
 
 class _Warm:

@@ -24,7 +24,7 @@ def replace_text(path: Path, *, before: str, after: str) -> None:
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int | None = None) -> None:
-    """Write through a temporary file beside `path`, so that a crash leaves the old file or the new one. Raises OSError."""
+    """Write through a temporary file beside `path`: a crash leaves the old file or the new one. Raises OSError."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:

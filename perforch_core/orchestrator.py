@@ -18,8 +18,9 @@ from perforch_core.languages import retarget
 from perforch_core.languages.interface import Case, Version
 from perforch_core.models.catalog import text_models
 from perforch_core.models.interface import Hints, Message
-from perforch_core.models.repairer import RepairModel
+from perforch_core.models.repairer import Repairer
 from perforch_core.models.rules import RuleModel
+from perforch_core.oracle.shrink import call_text, outcome_text
 from perforch_core.routing.profile import open_profile
 from perforch_core.sandbox import choose
 from perforch_core.stages.fix import fix_messages
@@ -27,21 +28,19 @@ from perforch_core.stages.generate import generate_messages
 from perforch_core.stages.refine import refine_messages
 from perforch_core.suggestion import Result, Status
 from perforch_core.task import Candidate, EnvironmentProblem, Event, Reporter, Stage, Target, Task, UserError, silent
-from perforch_core.timing import Measured, Timing, fastest, prepare_timing
+from perforch_core.timing import Timing, fastest, prepare_timing
 from perforch_core.understanding import Understanding, learn_cases, understanding_of, with_examples
 from perforch_core.validation import (
     Validation,
-    call_text,
     decide,
     evidence_of,
     quick_check,
-    shown,
     strength_of,
     suspicion_of,
     validate_same,
     validate_wanted,
 )
-from perforch_core.work import Services, Work
+from perforch_core.work import Services, Work, verdict_words
 
 RULE_PROPOSALS = 12
 REPAIR_PROPOSALS = 400
@@ -49,6 +48,8 @@ REPAIR_SECONDS = 12.0
 REFINE_MODELS = 4
 STRENGTH_SECONDS = 20.0
 SHOWN_EXAMPLES = 5
+FEWEST_SECONDS = 10.0
+"""The last word gets at least so many seconds, whatever the budget."""
 
 
 @asynccontextmanager
@@ -67,7 +68,7 @@ async def open_services(root: Path, *, models: tuple[str, ...] = ()) -> AsyncIte
             settings=settings,
             sandbox=sandbox,
             text_models=text_models(settings, names=models),
-            rewrite_models=tuple(m for m in (RuleModel(), RepairModel()) if not models or m.name in models),
+            rewrite_models=tuple(m for m in (RuleModel(), Repairer()) if not models or m.name in models),
             profile=profile,
         )
     finally:
@@ -98,14 +99,14 @@ async def refine(work: Work) -> Result:
     """Several models and rules propose; each is validated; the fastest is confirmed, or everything rolled back."""
     found = work.found
     _must_work_before(found)
-    await learn_cases(found, work.report, seed=1)
-    if not found.known.cases and not found.has_tests:
+    await learn_cases(found, work.report)
+    if found.baseline is None and not found.has_tests:
         raise UserError(
-            f"nothing can prove a rewrite of {work.task.target.symbol} right: no test reaches it "
-            f"({found.plan.problem or 'see above'}), and {found.notes[-1] if found.notes else 'no cases are possible'}. "
+            f"nothing can prove a rewrite of {work.task.target.symbol} right. "
+            f"Tests: {found.plan.problem or 'none counts'} Inputs: {'; '.join(found.notes) or 'none are possible'}. "
             "Add a test that calls it, or type hints"
         )
-    if not found.known.cases:
+    if found.baseline is None:
         why = "; ".join(found.notes) or "no inputs are known"
         return work.finish(Status.UNCHANGED, f"{work.task.target.symbol} cannot be timed on its own: {why}")
     timing = await prepare_timing(found, work.report)
@@ -113,11 +114,13 @@ async def refine(work: Work) -> Result:
     if not valid:
         return work.finish(Status.UNCHANGED, _nothing_better(work))
     work.report(Event(kind="stage", text=f"measuring {len(valid)} that do the same"))
-    async for validation, comparison in fastest(work, timing, [v for _, v in valid]):
-        candidate = next(c for c, v in valid if v is validation)
-        result = await _settle_refined(work, candidate, validation, comparison)
+    by_version = {validation.version: (candidate, validation) for candidate, validation in valid}
+    async for version, comparison in fastest(timing, list(by_version), left=work.left, report=work.report):
+        result = await _settle_refined(work, *by_version.pop(version), comparison)
         if result is not None:
             return result
+    for candidate, _ in by_version.values():
+        work.tried(candidate, "not among the fastest", passed=True)
     return work.finish(Status.UNCHANGED, _nothing_better(work))
 
 
@@ -158,10 +161,7 @@ async def _refinements(work: Work, timing: Timing) -> AsyncIterator[Candidate]:
 
 
 def _refine_prompt(work: Work, timing: Timing, tried: Sequence[str]) -> tuple[Message, ...]:
-    measured = Measured(
-        by_size=timing.by_size, exponent=timing.exponent, hot_lines=timing.hot_lines, slowest=timing.slowest
-    )
-    return refine_messages(work.task, measured, tried=tried, version=work.version)
+    return refine_messages(work.task, timing.measured, tried=tried, version=work.version)
 
 
 async def _settle_refined(
@@ -170,31 +170,17 @@ async def _settle_refined(
     """A result when the confirmed comparison and the last word allow a claim; else the attempt is noted."""
     found = work.found
     if comparison.verdict is not Verdict.FASTER:
-        work.tried(candidate, _not_faster(comparison), passed=True, comparison=comparison)
+        work.tried(candidate, verdict_words(comparison), passed=True)
         return None
     work.report(Event(kind="stage", text="held-back cases, remaining tests, strength"))
-    validation = await decide(found, validation)
+    validation = await decide(found, validation, seconds=max(FEWEST_SECONDS, work.left()))
     if not validation.passed:
         work.tried(candidate, validation.problem, passed=False)
         return None
-    strength = await strength_of(found, work.task.target.text, found.known, (), STRENGTH_SECONDS)
+    strength = await strength_of(found, work.task.target.text, (), STRENGTH_SECONDS)
     evidence = evidence_of(found, validation, strength=strength, comparison=comparison)
     work.suggested(candidate, comparison)
     return work.finish(Status.SUGGESTED, candidate.why, candidate=candidate, evidence=evidence)
-
-
-def _not_faster(comparison: Comparison) -> str:
-    words = {
-        Verdict.INDISTINGUISHABLE: "no measurable difference",
-        Verdict.SLOWER: "slower",
-        Verdict.TRADE_OFF: "a trade-off",
-        Verdict.NOT_EQUIVALENT: "differs on a timed input",
-        Verdict.FAILED: "could not be measured",
-    }[comparison.verdict]
-    speedup = comparison.speedup
-    if speedup is not None:
-        words += f": {speedup.estimate:.2f}x ({speedup.low:.2f}-{speedup.high:.2f})"
-    return "; ".join((words, *comparison.notes[:1]))
 
 
 def _nothing_better(work: Work) -> str:
@@ -227,8 +213,9 @@ async def fix(work: Work) -> Result:
     examples = with_examples(found)
     if not found.has_tests and not examples:
         raise UserError(
-            f"nothing says what is wrong with {target.symbol}: no test reaches it ({found.plan.problem or 'none found'}) "
-            "and its documentation has no examples. Add a failing test or an example such as `>>> f(1)`"
+            f"nothing says what is wrong with {target.symbol}: its documentation has no examples, and "
+            f"no test counts ({found.plan.problem or 'none found'}). "
+            "Add a failing test, or an example such as `>>> f(1)`"
         )
     best = await validate_wanted(found, found.original, examples)
     if best.passed:
@@ -305,11 +292,11 @@ async def _settle_wanted(work: Work, candidate: Candidate, validation: Validatio
     """The last word on a candidate that its tests and examples accept."""
     work.report(Event(kind="stage", text="remaining tests, strength"))
     found = work.found
-    validation = await decide(found, validation)
+    validation = await decide(found, validation, seconds=max(FEWEST_SECONDS, work.left()))
     if not validation.passed:
         work.tried(candidate, validation.problem, passed=False)
         return work.finish(Status.UNCHANGED, f"The best attempt breaks something else: {validation.problem}")
-    strength = await strength_of(found, candidate.text, found.known, examples, STRENGTH_SECONDS)
+    strength = await strength_of(found, candidate.text, examples, STRENGTH_SECONDS)
     evidence = evidence_of(found, validation, strength=strength)
     work.suggested(candidate, None)
     return work.finish(Status.SUGGESTED, candidate.why, candidate=candidate, evidence=evidence)
@@ -374,18 +361,15 @@ async def _unproven(work: Work, candidate: Candidate, validation: Validation) ->
 
 
 async def _examples_to_confirm(found: Understanding, version: Version) -> list[str]:
-    await learn_cases(replace_original(found, version), silent, seed=1)
+    """What a written candidate does on a few small inputs, those on which it returns first."""
+    await learn_cases(found, silent, version=version)
+    if found.baseline is None:
+        return []
     ranked = sorted(
-        zip(found.known.cases, found.known.seen, strict=True),
+        zip(found.baseline.cases, found.baseline.observations, strict=True),
         key=lambda pair: (pair[1].raised is not None, abs(len(pair[0].arguments["nodes"]) - 5)),
     )
-    return [f"{call_text(found.task.target.symbol, c)} -> {shown(o)}" for c, o in ranked[:SHOWN_EXAMPLES]]
-
-
-def replace_original(found: Understanding, version: Version) -> Understanding:
-    """The same understanding, with a written candidate as what "the original" does from here on."""
-    found.task = replace(found.task, target=retarget(found.task.target, version.text))
-    return found
+    return [f"{call_text(found.task.target.symbol, c)} -> {outcome_text(o)}" for c, o in ranked[:SHOWN_EXAMPLES]]
 
 
 # --- compare ------------------------------------------------------------------------------------------------------
@@ -403,26 +387,21 @@ async def compare_files(
         work = Work(task=task, services=services, found=found, report=report)
         if found.build_error:
             raise UserError(f"{before.path.name} does not load:\n{found.build_error.strip()}")
-        await learn_cases(found, report, seed=1)
-        if not found.known.cases:
+        await learn_cases(found, report)
+        if found.baseline is None:
             raise UserError(
                 f"no inputs are known on which {before.symbol} returns: {'; '.join(found.notes)}. "
                 "Add type hints, or a test that calls it"
             )
-        version = Version(label=after.path.name, text=_spliced(before, after))
+        version = Version(label=after.path.name, text=after.text)
         validation = await validate_same(found, version)
         if validation.passed:
-            validation = await decide(found, validation)
+            validation = await decide(found, validation, seconds=work.left())
         if not validation.passed:
             return evidence_of(found, validation, strength=found.strength), time.monotonic() - started
         report(Event(kind="stage", text="measuring"))
         timing = await prepare_timing(found, report)
         comparison = await timing.compare(version, budget=work.left(), report=report)
-        strength = await strength_of(found, before.text, found.known, (), STRENGTH_SECONDS)
+        strength = await strength_of(found, before.text, (), STRENGTH_SECONDS)
         evidence = evidence_of(found, validation, strength=strength, comparison=comparison)
         return evidence, time.monotonic() - started
-
-
-def _spliced(before: Target, after: Target) -> str:
-    """AFTER's whole file: it stands in for BEFORE's, so that its imports and helpers come along."""
-    return after.text

@@ -11,7 +11,7 @@ from perforch_core.evidence import Strength
 from perforch_core.languages import function_of
 from perforch_core.languages.interface import BuildFailed, Case, DriverDied, Function, Signature, Version
 from perforch_core.languages.python_harness import DriverLimits, PythonHarness
-from perforch_core.languages.python_project import find_project
+from perforch_core.languages.python_project import describe_interpreter, find_project
 from perforch_core.oracle import project_tests
 from perforch_core.oracle.examples import examples_of
 from perforch_core.oracle.judge import Baseline, find_cases, split
@@ -46,6 +46,11 @@ class Understanding:
     def original(self) -> Version:
         """The target as it stands."""
         return Version(label="original", text=self.task.target.text)
+
+    @property
+    def language_version(self) -> str:
+        """The language and its version in the project, for prompts."""
+        return "Python {}.{}".format(*describe_interpreter(self.harness.project.interpreter).version)
 
     @property
     def has_tests(self) -> bool:

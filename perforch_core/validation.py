@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from perforch_core.evidence import Counterexample, Evidence, Strength, TestReport
@@ -19,6 +22,7 @@ from perforch_core.values import source_text
 TEST_SECONDS = 60.0
 MUTANTS = 20
 SHRINK_SECONDS = 3.0
+QUICK_SECONDS = 10.0
 WIDER_CASES = 400
 WIDER_SECONDS = 6.0
 
@@ -172,8 +176,11 @@ def _difference(judgement: Judgement) -> str:
     return f"{judgement.reason}: {judgement.words} on {_cut(judgement.counterexample.call)}"
 
 
-async def decide(found: Understanding, validation: Validation) -> Validation:
-    """The last word: the held-back cases and the tests not run yet, on the exact final bytes."""
+async def decide(found: Understanding, validation: Validation, *, seconds: float) -> Validation:
+    """The last word: the held-back cases and the tests not run yet, on the exact final bytes.
+
+    `seconds` bounds the remaining tests; when they do not finish in it, that is a note, not a failure.
+    """
     version = validation.version
     if found.held_back is not None and found.held_back.cases:
         judgement = await judge(found.harness, version, found.held_back, symbol=found.task.target.symbol)
@@ -182,8 +189,11 @@ async def decide(found: Understanding, validation: Validation) -> Validation:
             problem = "on a held-back case, " + _difference(judgement)
             return replace(validation, problem=problem, judgement=judgement)
     if found.has_tests:
-        rest = await project_tests.run(found.plan, version.text, found.sandbox, which="rest", seconds=TEST_SECONDS)
-        if rest.failures:
+        seconds = min(seconds, TEST_SECONDS)
+        rest = await project_tests.run(found.plan, version.text, found.sandbox, which="rest", seconds=seconds)
+        if rest.problem:
+            found.notes.append(f"the project's other tests were not finished: {rest.problem}")
+        elif rest.failures:
             return replace(validation, problem="another test fails: " + _tests_problem(rest), tests=rest)
     return validation
 
@@ -259,3 +269,51 @@ def evidence_of(found: Understanding, validation: Validation, **more: object) ->
         notes=(*dict.fromkeys((*found.notes, *(judgement.notes if judgement else ()))),),
         **more,  # type: ignore[arg-type]
     )
+
+
+@asynccontextmanager
+async def quick_check(
+    found: Understanding, examples: Sequence[Case]
+) -> AsyncIterator[Callable[[str], Awaitable[bool]]]:
+    """A cheap test of many candidates: the examples, then the failing tests; what passes is validated in full."""
+    passing = set(found.plan.reaching) - set(found.plan.failing)
+    plan = project_tests.without(found.plan, passing) if found.plan.failing else None
+
+    async def passes(text: str) -> bool:
+        version = Version(label="repair", text=text)
+        try:
+            if examples and await failing_examples(found, version, examples):
+                return False
+        except (BuildFailed, DriverDied):
+            return False
+        if plan is None or not found.has_tests:
+            return True
+        report = await project_tests.run(plan, text, found.sandbox, seconds=QUICK_SECONDS)
+        return not (report.failed or report.problem)
+
+    yield passes
+
+
+async def suspicion_of(found: Understanding, examples: Sequence[Case]) -> dict[int, float]:
+    """How much the failing tests and examples point at each line (Ochiai; Abreu et al., 2007), by 1-based line."""
+    runs: list[tuple[bool, frozenset[int]]] = []
+    if found.has_tests:
+        lines = await project_tests.run(
+            found.plan, found.original.text, found.sandbox, seconds=TEST_SECONDS, lines=True
+        )
+        runs += [(name not in lines.names, ran) for name, ran in lines.by_test.items()]
+    with contextlib.suppress(BuildFailed, DriverDied):
+        driver = await found.harness.start(found.original)
+        for case in examples:
+            seen = await driver.call(case, timeout=5.0, trace=True)
+            runs.append((_unmet(found, case, seen) is not None, seen.lines))
+            if driver.closed:
+                driver = await found.harness.start(found.original)
+        await driver.close()
+    failing = sum(failed for failed, _ in runs)
+    scores: dict[int, float] = {}
+    for line in frozenset().union(*(ran for _, ran in runs)):
+        hit = sum(failed and line in ran for failed, ran in runs)
+        total = sum(line in ran for _, ran in runs)
+        scores[line] = hit / math.sqrt(failing * total) if failing and total else 0.0
+    return scores

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from perforch_core.evidence import Comparison, Evidence
+from perforch_core.evidence import Comparison, Evidence, Verdict
 from perforch_core.models.interface import Message, RewriteModel, TextModel
-from perforch_core.routing.categories import categories_of
 from perforch_core.routing.profile import Profile
-from perforch_core.routing.router import choose_next
 from perforch_core.sandbox import Sandbox
 from perforch_core.settings import Settings
 from perforch_core.stages.ask import NoCandidate, ask
-from perforch_core.suggestion import Attempt, Result, Status, minimal_edits, title_of
+from perforch_core.suggestion import Attempt, Result, Status, minimal_edits, times, title_of
 from perforch_core.task import Candidate, Event, Reporter, Stage, Target, Task, Usage
 from perforch_core.understanding import Understanding
 
@@ -24,7 +22,7 @@ MODEL_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What tasks of one project share."""
+    """What tasks of one project share. `text_models` may be empty, then only the rewrite models propose."""
 
     settings: Settings
     sandbox: Sandbox
@@ -43,7 +41,7 @@ class Work:
     report: Reporter
     attempts: list[Attempt] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
-    calls: int = 0
+    asked: list[str] = field(default_factory=list)
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     started: float = field(default_factory=time.monotonic)
 
@@ -54,10 +52,132 @@ class Work:
     @property
     def version(self) -> str:
         """The language with its version, for prompts."""
-        return f"Python {self.found.interpreter_version}"
+        return self.found.language_version
 
     def rewriters(self) -> Iterator[RewriteModel]:
         """The models without prompts that serve this stage and language."""
         for model in self.services.rewrite_models:
             if self.task.stage in model.stages and self.task.target.language in model.languages:
                 yield model
+
+    async def ask_next(
+        self, stage: Stage, target: Target, messages: Sequence[Message], *, again: bool = True
+    ) -> Candidate | NoCandidate | None:
+        """Ask the router's next model. None when there is none left, or the budget is spent.
+
+        With `again` a model may be asked more than once in a task; a useless answer is noted as an attempt.
+        """
+        model = self._next_model(stage, again=again)
+        if model is None:
+            return None
+        self.asked.append(model.name)
+        self.report(Event(kind="progress", text=f"asking {model.name}"))
+        timeout = max(1.0, min(MODEL_SECONDS, self.left()))
+        answer = await ask(model, target, messages, timeout=timeout, on_text=self._streaming(model.name))
+        self.usage = self.usage + answer.usage
+        if isinstance(answer, NoCandidate):
+            self._note(stage, answer.model, None, answer.reason, answer.usage, outcome="invalid")
+        return answer
+
+    def _next_model(self, stage: Stage, *, again: bool) -> TextModel | None:
+        raise NotImplementedError
+
+    def _streaming(self, name: str) -> Callable[[str], None]:
+        count = 0
+
+        def on_text(piece: str) -> None:
+            nonlocal count
+            count += len(piece)
+            self.report(Event(kind="progress", text=f"{name} is answering ({count:,} characters)"))
+
+        return on_text
+
+    # --- what came of it ---
+
+    def say(self, candidate: Candidate, words: str) -> None:
+        """A candidate is on its way: a line of progress, no attempt yet."""
+        data = {"ok": True, "model": candidate.model, "rule": candidate.rule}
+        self.report(Event(kind="attempt", text=f"{_name(candidate)}: {words}", data=data))
+
+    def tried(self, candidate: Candidate, words: str, *, passed: bool, stage: Stage | None = None) -> None:
+        """An attempt ended without a suggestion. `passed`: it was right, but not better."""
+        stage = stage or self.task.stage
+        outcome = "passed" if passed else "failed"
+        self._note(stage, candidate.model, candidate.rule, words, candidate.usage, outcome=outcome)
+
+    def suggested(self, candidate: Candidate, comparison: Comparison | None, *, stage: Stage | None = None) -> None:
+        """An attempt became the suggestion."""
+        ratio = comparison.speedup.estimate if comparison and comparison.speedup else None
+        words = f"{times(ratio)} faster" if ratio else "passes"
+        self._note(
+            stage or self.task.stage,
+            candidate.model,
+            candidate.rule,
+            words,
+            candidate.usage,
+            outcome="suggested",
+            speedup=ratio,
+        )
+
+    def _note(
+        self,
+        stage: Stage,
+        model: str,
+        rule: str | None,
+        words: str,
+        usage: Usage,
+        *,
+        outcome: str,
+        speedup: float | None = None,
+    ) -> None:
+        self.attempts.append(Attempt(model=model, outcome=words, rule=rule, usage=usage))
+        ok = outcome == "suggested"
+        name = f"{model}: {rule}" if rule else model
+        self.report(Event(kind="attempt", text=f"{name}: {words}", data={"ok": ok, "model": model, "rule": rule}))
+
+    def finish(
+        self,
+        status: Status,
+        reason: str,
+        *,
+        candidate: Candidate | None = None,
+        evidence: Evidence | None = None,
+    ) -> Result:
+        """The result of the task."""
+        target = self.task.target
+        evidence = evidence or Evidence(sandbox=self.services.sandbox.name, notes=tuple(self.found.notes))
+        return Result(
+            id=self.id,
+            stage=self.task.stage,
+            target=target,
+            status=status,
+            reason=reason,
+            title=title_of(self.task.stage, evidence) if status is Status.SUGGESTED else "",
+            model=candidate.model if candidate else None,
+            text=candidate.text if candidate else None,
+            edits=minimal_edits(target.path, target.text, candidate.text) if candidate else (),
+            evidence=evidence,
+            tried=tuple(self.attempts),
+            usage=self.usage,
+            seconds=time.monotonic() - self.started,
+        )
+
+
+def _name(candidate: Candidate) -> str:
+    return f"{candidate.model}: {candidate.rule}" if candidate.rule else candidate.model
+
+
+def verdict_words(comparison: Comparison) -> str:
+    """Why a comparison allows no claim, in a few words."""
+    words = {
+        Verdict.FASTER: "faster",
+        Verdict.INDISTINGUISHABLE: "no measurable difference",
+        Verdict.SLOWER: "slower",
+        Verdict.TRADE_OFF: "a trade-off",
+        Verdict.NOT_EQUIVALENT: "differs on a timed input",
+        Verdict.FAILED: "could not be measured",
+    }[comparison.verdict]
+    speedup = comparison.speedup
+    if speedup is not None:
+        words += f": {speedup.estimate:.2f}x ({speedup.low:.2f}-{speedup.high:.2f})"
+    return "; ".join((words, *comparison.notes[:1]))

@@ -353,7 +353,7 @@ class PythonDriver:
 async def _readable(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
-    loop.add_reader(sock, lambda: ready.done() or ready.set_result(None))
+    loop.add_reader(sock, lambda: None if ready.done() else ready.set_result(None))
     try:
         await ready
     finally:
