@@ -154,9 +154,13 @@ async def calibrate(
 
 def distinct_inputs(n: int, seconds: float, *, target: float = TARGET) -> int:
     """How many new inputs a block gets: one per call if that is affordable, at least three unless a call is long."""
-    affordable = max(2, min(256, AFFORDABLE // (n + 1)))
     least = 3 if seconds < target else 2 if seconds < 2 * target else 1
-    return max(least, min(affordable, round(target / seconds)))
+    return max(least, min(affordable_inputs(n), round(target / seconds)))
+
+
+def affordable_inputs(n: int) -> int:
+    """The most inputs of size `n` that a block gets."""
+    return max(3, min(256, AFFORDABLE // (n + 1)))
 
 
 def _whole_passes(wanted: float, inputs: int, most: int) -> int:
