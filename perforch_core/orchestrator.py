@@ -15,11 +15,12 @@ from pathlib import Path
 from perforch_core import settings as settings_module
 from perforch_core.evidence import Comparison, Evidence, Verdict
 from perforch_core.languages import retarget
-from perforch_core.languages.interface import Case, Version
+from perforch_core.languages.interface import Version
 from perforch_core.models.catalog import text_models
 from perforch_core.models.interface import Hints, Message
 from perforch_core.models.repairer import Repairer
 from perforch_core.models.rules import RuleModel
+from perforch_core.oracle.examples import Example
 from perforch_core.oracle.shrink import call_text, outcome_text
 from perforch_core.routing.profile import open_profile
 from perforch_core.sandbox import choose
@@ -29,7 +30,7 @@ from perforch_core.stages.refine import refine_messages
 from perforch_core.suggestion import Result, Status
 from perforch_core.task import Candidate, EnvironmentProblem, Event, Reporter, Stage, Target, Task, UserError, silent
 from perforch_core.timing import Timing, fastest, prepare_timing
-from perforch_core.understanding import Understanding, learn_cases, understanding_of, with_examples
+from perforch_core.understanding import Understanding, learn_cases, understanding_of
 from perforch_core.validation import (
     Validation,
     decide,
@@ -210,7 +211,7 @@ def _must_work_before(found: Understanding) -> None:
 async def fix(work: Work) -> Result:
     """Repairs and models propose; the tests and examples judge; the best so far is kept and rolled back to."""
     found, target = work.found, work.task.target
-    examples = with_examples(found)
+    examples = found.examples
     if not found.has_tests and not examples:
         raise UserError(
             f"nothing says what is wrong with {target.symbol}: its documentation has no examples, and "
@@ -228,7 +229,7 @@ async def fix(work: Work) -> Result:
     return await _mend(work, best, examples)
 
 
-async def _repair(work: Work, examples: Sequence[Case]) -> tuple[Candidate, Validation] | None:
+async def _repair(work: Work, examples: Sequence[Example]) -> tuple[Candidate, Validation] | None:
     """Small edits, most suspicious lines first, until one passes everything."""
     models = list(work.rewriters())
     if not models or work.found.build_error:
@@ -256,7 +257,7 @@ async def _repair(work: Work, examples: Sequence[Case]) -> tuple[Candidate, Vali
     return None
 
 
-async def _mend(work: Work, best: Validation, examples: Sequence[Case]) -> Result:
+async def _mend(work: Work, best: Validation, examples: Sequence[Example]) -> Result:
     """Models mend the best program so far, each told what still fails."""
     work.report(Event(kind="stage", text="asking models"))
     while True:
@@ -288,7 +289,9 @@ def _fix_prompt(work: Work, target: Target, best: Validation) -> tuple[Message, 
     )
 
 
-async def _settle_wanted(work: Work, candidate: Candidate, validation: Validation, examples: Sequence[Case]) -> Result:
+async def _settle_wanted(
+    work: Work, candidate: Candidate, validation: Validation, examples: Sequence[Example]
+) -> Result:
     """The last word on a candidate that its tests and examples accept."""
     work.report(Event(kind="stage", text="remaining tests, strength"))
     found = work.found
@@ -322,7 +325,7 @@ async def generate(work: Work) -> Result:
             "generating code needs a language model, and none is configured. Start a local one (Ollama, LM Studio, "
             "llama.cpp) and run `perforch models list`, or add a hosted one with `perforch models add`"
         )
-    examples = with_examples(found)
+    examples = found.examples
     work.report(Event(kind="stage", text="asking models"))
     best: Validation | None = None
     while True:

@@ -13,7 +13,7 @@ from perforch_core.languages.interface import BuildFailed, Case, DriverDied, Fun
 from perforch_core.languages.python_harness import DriverLimits, PythonHarness
 from perforch_core.languages.python_project import describe_interpreter, find_project
 from perforch_core.oracle import project_tests
-from perforch_core.oracle.examples import examples_of
+from perforch_core.oracle.examples import Example, find_examples
 from perforch_core.oracle.judge import Baseline, find_cases, split
 from perforch_core.oracle.project_tests import TestPlan
 from perforch_core.sandbox.interface import Sandbox
@@ -35,7 +35,7 @@ class Understanding:
     sandbox: Sandbox
     signature: Signature
     plan: TestPlan
-    examples: list[Case]
+    examples: tuple[Example, ...]
     baseline: Baseline | None = None
     held_back: Baseline | None = None
     canary: bool | None = None
@@ -60,7 +60,7 @@ class Understanding:
     @property
     def samples(self) -> list[Case]:
         """Calls known to make sense: from the documentation and captured from the tests."""
-        return [*self.examples, *self.plan.captured]
+        return [*(example.case for example in self.examples), *self.plan.captured]
 
     @property
     def strength(self) -> Strength:
@@ -86,14 +86,15 @@ async def understanding_of(
                 project_tests.discover(project, target, sandbox, seconds=seconds, report=report)
             )
         signature, build_error = signed.result()
+        function = function_of(target)
         found = Understanding(
             task=task,
-            function=function_of(target),
+            function=function,
             harness=harness,
             sandbox=sandbox,
             signature=signature,
             plan=planned.result(),
-            examples=examples_of(target, signature).cases,
+            examples=find_examples(function.docstring, target.symbol, method=function.in_class).found,
             build_error=build_error,
         )
         found.notes += found.plan.notes
@@ -149,8 +150,3 @@ async def learn_cases(found: Understanding, report: Reporter, *, version: Versio
     found.baseline, found.held_back = split(baseline, seed=CASES)
     text = f"{len(baseline.cases)} inputs to compare on; the original returns normally on {baseline.normal_returns}"
     report(Event(kind="note", text=text))
-
-
-def with_examples(found: Understanding) -> list[Case]:
-    """The documented examples whose result is known."""
-    return [case for case in found.examples if case.expected is not None]

@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 
 from perforch_core.evidence import Counterexample, Evidence, Strength, TestReport
 from perforch_core.languages import named_function
-from perforch_core.languages.interface import BuildFailed, Case, DriverDied, Observation, Version
+from perforch_core.languages.interface import BuildFailed, Driver, DriverDied, Version
+from perforch_core.oracle import examples as examples_module
 from perforch_core.oracle import mutants, project_tests
-from perforch_core.oracle.equivalence import difference
+from perforch_core.oracle.examples import Example, check
 from perforch_core.oracle.generate import generate_cases
 from perforch_core.oracle.judge import Baseline, Judgement, judge, minimal_counterexample, stable_cases
-from perforch_core.oracle.shrink import call_text, outcome_text
 from perforch_core.understanding import Understanding
-from perforch_core.values import source_text
 
 TEST_SECONDS = 60.0
 MUTANTS = 20
@@ -73,7 +72,7 @@ async def validate_same(found: Understanding, version: Version) -> Validation:
     return Validation(version=version, problem=_tests_problem(tests), tests=tests, judgement=judgement)
 
 
-async def validate_wanted(found: Understanding, version: Version, examples: Sequence[Case]) -> Validation:
+async def validate_wanted(found: Understanding, version: Version, examples: Sequence[Example]) -> Validation:
     """Try a candidate that must do what the tests and examples say, whatever the original does."""
     failed: list[Counterexample] = []
     try:
@@ -93,37 +92,13 @@ async def validate_wanted(found: Understanding, version: Version, examples: Sequ
     )
 
 
-async def failing_examples(found: Understanding, version: Version, examples: Sequence[Case]) -> list[Counterexample]:
-    """The examples whose expected result a version does not give. Raises BuildFailed."""
-    failed = []
-    driver = await found.harness.start(version)
-    try:
-        for case in examples:
-            seen = await driver.call(case, timeout=5.0)
-            example = _unmet(found, case, seen)
-            if example is not None:
-                failed.append(example)
-            if driver.closed:
-                driver = await found.harness.start(version)
-    finally:
-        await driver.close()
-    return failed
+async def failing_examples(found: Understanding, version: Version, examples: Sequence[Example]) -> list[Counterexample]:
+    """The examples that a version does not meet. Raises BuildFailed."""
 
+    async def start() -> Driver:
+        return await found.harness.start(version)
 
-def _unmet(found: Understanding, case: Case, seen: Observation) -> Counterexample | None:
-    assert case.expected is not None
-    expected = source_text(case.expected, case.expected["roots"][0])
-    if seen.graph is not None and seen.raised is None:
-        result = {"nodes": seen.graph["nodes"], "roots": seen.graph["roots"][:1]}
-        wanted = Observation(graph=case.expected)
-        if difference(wanted, Observation(graph=result)) is None:  # type: ignore[arg-type]
-            return None
-    return Counterexample(
-        call=call_text(found.task.target.symbol, case, signature=found.signature),
-        expected=expected,
-        actual=outcome_text(seen),
-        traceback=seen.traceback,
-    )
+    return await examples_module.failing_examples(start, examples, symbol=found.task.target.symbol)
 
 
 async def run_tests(found: Understanding, text: str) -> TestReport:
@@ -198,7 +173,7 @@ async def decide(found: Understanding, validation: Validation, *, seconds: float
     return validation
 
 
-async def strength_of(found: Understanding, text: str, examples: Sequence[Case], seconds: float) -> Strength:
+async def strength_of(found: Understanding, text: str, examples: Sequence[Example], seconds: float) -> Strength:
     """How many mutants of `text` the oracle kills: by its cases and examples first, what survives by the tests."""
     function = named_function(text, found.task.target)
     if function is None:
@@ -273,7 +248,7 @@ def evidence_of(found: Understanding, validation: Validation, **more: object) ->
 
 @asynccontextmanager
 async def quick_check(
-    found: Understanding, examples: Sequence[Case]
+    found: Understanding, examples: Sequence[Example]
 ) -> AsyncIterator[Callable[[str], Awaitable[bool]]]:
     """A cheap test of many candidates: the examples, then the failing tests; what passes is validated in full."""
     passing = set(found.plan.reaching) - set(found.plan.failing)
@@ -294,7 +269,7 @@ async def quick_check(
     yield passes
 
 
-async def suspicion_of(found: Understanding, examples: Sequence[Case]) -> dict[int, float]:
+async def suspicion_of(found: Understanding, examples: Sequence[Example]) -> dict[int, float]:
     """How much the failing tests and examples point at each line (Ochiai; Abreu et al., 2007), by 1-based line."""
     runs: list[tuple[bool, frozenset[int]]] = []
     if found.has_tests:
@@ -304,9 +279,9 @@ async def suspicion_of(found: Understanding, examples: Sequence[Case]) -> dict[i
         runs += [(name not in lines.names, ran) for name, ran in lines.by_test.items()]
     with contextlib.suppress(BuildFailed, DriverDied):
         driver = await found.harness.start(found.original)
-        for case in examples:
-            seen = await driver.call(case, timeout=5.0, trace=True)
-            runs.append((_unmet(found, case, seen) is not None, seen.lines))
+        for example in examples:
+            seen = await driver.call(example.case, timeout=5.0, trace=True)
+            runs.append((check(example, seen) is not None, seen.lines))
             if driver.closed:
                 driver = await found.harness.start(found.original)
         await driver.close()
