@@ -165,4 +165,4 @@ def starter(text: str, symbol: str = "f") -> Callable[[int], Awaitable[SmallDriv
 
 
 def case(*arguments: Any) -> Case:
-    return Case(arguments=encode(arguments))
+    return Case(arguments=encode(arguments), origin="docs")

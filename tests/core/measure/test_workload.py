@@ -124,6 +124,16 @@ def test_few_distinct_items_stay_few() -> None:
     assert len(set(items)) < 100
 
 
+def test_types_go_before_generated_samples_until_the_original_does_not_like_them() -> None:
+    sig = signature(kind("list", INT))
+    odd = (Case(arguments=case([1 << 70, -5]).arguments), Case(arguments=case([0]).arguments))
+    (free,), (faithful,) = one(sig, 50, odd), one(sig, 50, odd, style=1)
+    assert all(0 <= v < 10_000 for v in free)
+    assert any(v > 1 << 40 for v in faithful)
+    (bare,) = one(signature(kind("list")), 50, odd)
+    assert any(v > 1 << 40 for v in bare)
+
+
 def test_types_that_cannot_be_made_say_so() -> None:
     with pytest.raises(Unsuitable, match="socket"):
         sized_cases(signature(kind("opaque", name="socket.socket")), n=4, count=1, seed=0)
