@@ -96,7 +96,7 @@ def found_in(answer: str, frame: Frame) -> Found:
     source = answer.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff").strip("\n")
     if not source.strip():
         raise Misfit("The answer holds no code.")
-    source, tree = _parsed_answer(source)
+    source, tree = _parsed_answer(source, frame)
     places = list(_definitions(tree))
     same = [place for place in places if place[0].name == frame.name and not _decorated(place[0], "overload")]
     node, owner = _best(same, frame)
@@ -114,12 +114,17 @@ def found_in(answer: str, frame: Frame) -> Found:
     return found
 
 
-def _parsed_answer(source: str) -> tuple[str, ast.Module]:
+def _parsed_answer(source: str, frame: Frame) -> tuple[str, ast.Module]:
     lines = source.split("\n")
-    variants = [source, textwrap.dedent(source), lines[0].strip() + "\n" + textwrap.dedent("\n".join(lines[1:]))]
     inner = next((line for line in lines[1:] if line.strip()), "")
-    variants.append(inner[: len(inner) - len(inner.lstrip())] + source)  # the first line lost its indentation
-    variants[-1] = textwrap.dedent(variants[-1])
+    variants = [
+        _first_line_stripped(source, frame),
+        source,
+        _dedented(source),
+        textwrap.dedent(source),
+        lines[0].strip() + "\n" + textwrap.dedent("\n".join(lines[1:])),
+        textwrap.dedent(inner[: len(inner) - len(inner.lstrip())] + source),
+    ]
     for variant in variants:
         tree = parsed(variant)
         if tree is not None:
@@ -131,6 +136,32 @@ def _parsed_answer(source: str) -> tuple[str, ast.Module]:
     except (ValueError, RecursionError, MemoryError) as error:
         raise Misfit(f"The answer does not parse: {error or type(error).__name__}.") from None
     raise Misfit("The answer does not parse.")
+
+
+def _first_line_stripped(source: str, frame: Frame) -> str:
+    """A method whose first line lost the indentation that its other lines have, made even; else `source` itself."""
+    tree = parsed(source)
+    first = tree.body[0] if tree and tree.body else None
+    if not frame.indent or not isinstance(first, Definition) or first.lineno != 1 or first.body[0].lineno == 1:
+        return source
+    if first.body[0].col_offset != len(frame.indent + frame.unit):
+        return source
+    assert tree is not None
+    kept = _inside_strings(source, tree)
+    lines = enumerate(source.split("\n"), 1)
+    return "\n".join(line if number in kept else line.removeprefix(frame.indent) for number, line in lines)
+
+
+def _dedented(source: str) -> str:
+    """Indented code without its first line's indentation; unlike textwrap, it leaves the insides of strings alone."""
+    wrapped = f"if 1:\n{source}"
+    tree = parsed(wrapped)
+    if tree is None:
+        return source
+    kept = _inside_strings(wrapped, tree)
+    own = source[: len(source) - len(source.lstrip())].rpartition("\n")[2]
+    lines = enumerate(source.split("\n"), 2)
+    return "\n".join(line if number in kept else line.removeprefix(own) for number, line in lines)
 
 
 def _definitions(node: ast.AST, owner: ast.ClassDef | None = None) -> Iterator[tuple[Definition, ast.ClassDef | None]]:
@@ -307,11 +338,8 @@ def _around_body(found: Found, frame: Frame) -> str:
     colon = _colon(frame.text, frame.function)
     inner = frame.indent + frame.unit
     body = reindented(found.source, found.tree, "", inner, frame.unit)
-    first = found.tree.body[0]
-    own = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
-    docstring = "" if own else _docstring_source(frame)
     head = frame.text[frame.start : colon + 1]
-    return "\n".join([head, *([inner + docstring] if docstring else []), body.strip("\n")])
+    return _with_docstring(head + "\n" + body.strip("\n"), frame)
 
 
 def statement_text(source: str, tree: ast.Module, node: ast.stmt, indent: str, unit: str) -> str:
@@ -385,7 +413,10 @@ def _inside_strings(source: str, tree: ast.Module) -> set[int]:
     except (tokenize.TokenError, SyntaxError):
         pass
     for node in ast.walk(tree):
-        if isinstance(node, Definition | ast.ClassDef) and ast.get_docstring(node, clean=False) is not None:
+        if (
+            isinstance(node, Definition | ast.ClassDef | ast.Module)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
             inside.difference_update(range(node.body[0].lineno + 1, (node.body[0].end_lineno or 0) + 1))
     return inside
 
@@ -466,10 +497,14 @@ def _with_decorators(code: str, node: Definition, frame: Frame) -> str:
 
 def _with_docstring(code: str, frame: Frame) -> str:
     wrapped, function = own_function(code, frame.indent)
-    docstring = _docstring_source(frame)
-    if not docstring or function.docstring:
+    docstring = _docstring_source(frame.text[frame.function.body : frame.end]) if frame.function.docstring else ""
+    if not docstring:
         return code
     shift = len(wrapped) - len(code)
+    if function.docstring:
+        own = _docstring_source(wrapped[function.body :])
+        same = function.docstring.split() == frame.function.docstring.split()
+        return code[: function.body - shift] + docstring + code[function.body - shift + len(own) :] if same else code
     colon, body = _colon(wrapped, function) - shift, function.body - shift
     line_start = code.rfind("\n", 0, body) + 1
     if line_start <= colon:  # the body stands on the line of the head
@@ -480,13 +515,10 @@ def _with_docstring(code: str, frame: Frame) -> str:
     return f"{code[:after]}{inner}{docstring}\n{code[after:]}"
 
 
-def _docstring_source(frame: Frame) -> str:
-    """The original's docstring as it is written, "" if there is none."""
-    if not frame.function.docstring:
-        return ""
-    text = frame.text[frame.function.body : frame.end]
+def _docstring_source(body: str) -> str:
+    """The docstring that a body starts with, as it is written."""
     try:
-        for token in tokenize.generate_tokens(io.StringIO(text + "\n").readline):
+        for token in tokenize.generate_tokens(io.StringIO(body + "\n").readline):
             if token.type == tokenize.STRING:
                 return token.string
     except (tokenize.TokenError, SyntaxError):
