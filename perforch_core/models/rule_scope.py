@@ -74,11 +74,8 @@ class Scope:
         self._ascii = text.isascii()
         self.uses: list[Use] = []
         self.functions: list[tuple[int, int, ast.FunctionDef | ast.AsyncFunctionDef]] = []
-        inner: set[int] = set()
         for node in ast.walk(self.tree):
-            if isinstance(node, ast.Attribute):
-                inner.add(id(node.value))
-            self._record(node, whole=id(node) not in inner)
+            self._record(node)
         self.names = {part for use in self.uses for part in use.name.split(".")}
         self.names |= _other_names(self.tree)
 
@@ -100,6 +97,14 @@ class Scope:
     def within(self, start: int, end: int) -> Iterator[Use]:
         """The uses of names inside a range."""
         return (use for use in self.uses if start <= use.start and use.end <= end)
+
+    def names_in(self, start: int, end: int) -> set[str]:
+        """The longest dotted names inside a range."""
+        longest: dict[int, Use] = {}
+        for use in self.within(start, end):
+            if use.start not in longest or longest[use.start].end < use.end:
+                longest[use.start] = use
+        return {use.name for use in longest.values()}
 
     def changes(self, names: set[str], start: int, end: int) -> bool:
         """Whether one of these dotted names is bound or changed inside the range."""
@@ -133,10 +138,10 @@ class Scope:
         declared = (n for n in ast.walk(function) if isinstance(n, (ast.Global, ast.Nonlocal)))
         return any(name in node.names for node in declared)
 
-    def _record(self, node: ast.AST, *, whole: bool) -> None:
+    def _record(self, node: ast.AST) -> None:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             self.functions.append((*self.span(node), node))
-        if whole and isinstance(node, (ast.Name, ast.Attribute)):
+        if isinstance(node, (ast.Name, ast.Attribute)):
             name = dotted(node)
             if name:
                 kind = "load" if isinstance(node.ctx, ast.Load) else "bind"

@@ -425,7 +425,7 @@ def _hoistable(context: _Context, loops: list[Any]) -> list[Any]:
         if variable.lstrip("$") not in context.editor.spans and variable.startswith("$$$"):
             continue
         span = context.span(variable)
-        names |= {use.name for use in context.editor.scope.within(span.start, span.end)}
+        names |= context.editor.scope.names_in(span.start, span.end)
         if not rule_scope.is_pure(context.text(variable)):
             raise NoFit("it has effects")
     kept: list[Any] = []
@@ -608,7 +608,7 @@ def _unchanged(context: _Context, argument: Mapping[str, Any]) -> bool:
 
 
 def _names(context: _Context, span: Span) -> set[str]:
-    return {use.name for use in context.editor.scope.within(span.start, span.end)}
+    return context.editor.scope.names_in(span.start, span.end)
 
 
 def _uses(context: _Context, argument: Mapping[str, Any]) -> bool:
@@ -640,7 +640,7 @@ def _unused(context: _Context, argument: Mapping[str, Any]) -> bool:
     allowed = [context.span(name) for name in ([spared] if isinstance(spared, str) else spared)]
     span = context.span(argument["of"])
     scope = context.editor.scope
-    names = {use.name for use in scope.within(span.start, span.end)}
+    names = scope.names_in(span.start, span.end)
     return not any(
         any(use.name == name or use.name.startswith(name + ".") for name in names)
         and not any(a.start <= use.start and use.end <= a.end for a in allowed)
