@@ -57,6 +57,7 @@ class Base:
             await process.close()
 
     async def open(self, command: Command) -> Live:
+        common.check(command)
         if command.policy in (Policy.TEST, Policy.PREPARE) and not self._allow_weak:
             raise EnvironmentProblem(
                 f"This machine's sandbox ({self.name}) has no namespaces, so project tests and build preparation run "
@@ -184,7 +185,7 @@ def guarantees(*, landlock_version: int, seccomp: bool, as_root: bool) -> Mappin
     files = "enforced" if landlock_version else "none"
     calls = "enforced" if seccomp else "none"
     return {
-        "fork bomb": "enforced" if as_root or seccomp else "watched",
+        "fork bomb": "enforced" if as_root else calls,
         "memory of one process": "enforced",
         "memory of the tree": "watched",
         "endless loop": "enforced",
@@ -196,7 +197,8 @@ def guarantees(*, landlock_version: int, seccomp: bool, as_root: bool) -> Mappin
         "environment": "enforced",
         "inherited descriptors": "enforced",
         "network": calls,
-        "signals to others": calls if not as_root else "enforced",
+        "signals to others": "enforced" if as_root else calls,
+        "limits of others": "enforced" if as_root else calls,
         "ptrace": "enforced" if seccomp or landlock_version or as_root else "none",
         "new namespaces": calls,
         "setuid programs": "enforced" if seccomp or landlock_version else "none",

@@ -28,11 +28,13 @@ GUARANTEES: Mapping[str, str] = {
     "output flood": "enforced",
     "daemon left behind": "enforced",
     "write outside": "enforced",
+    "change permissions": "enforced",
     "read secrets": "enforced",
     "environment": "enforced",
     "inherited descriptors": "enforced",
     "network": "enforced",
     "signals to others": "enforced",
+    "limits of others": "enforced",
     "ptrace": "enforced",
     "new namespaces": "enforced",
     "setuid programs": "enforced",
@@ -61,6 +63,7 @@ class Bubblewrap:
             await process.close()
 
     async def open(self, command: Command) -> Live:
+        common.check(command)
         user = common.sandbox_user(command.policy, self._users) if self._as_root else os.geteuid()
         env = common.environment(command)
         layout = mounts.layout(command, user=user)

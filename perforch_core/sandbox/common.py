@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from perforch_core.sandbox.interface import Command, Policy
+from perforch_core.sandbox.interface import MOST_SHADOWS, Command, Policy
 from perforch_core.task import EnvironmentProblem
 
 WRITABLE_POLICIES = frozenset({Policy.COMPILE, Policy.PREPARE})
@@ -50,6 +50,12 @@ def environment(command: Command, *, temporary: str = "/tmp") -> dict[str, str]:
     """The program's whole environment: the command's own over the few names the sandbox adds."""
     base = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": temporary, "LANG": "C.UTF-8", "TMPDIR": temporary}
     return {**base, **command.env}
+
+
+def check(command: Command) -> None:
+    """Raises ValueError for what no backend can do."""
+    if len(command.shadow) > MOST_SHADOWS:
+        raise ValueError(f"{len(command.shadow)} files to shadow: at most {MOST_SHADOWS} are possible.")
 
 
 def find_program(command: Command, env: Mapping[str, str]) -> str:

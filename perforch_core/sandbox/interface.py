@@ -50,6 +50,10 @@ class Limits:
     scratch: int = 512 << 20
 
 
+MOST_SHADOWS = 200
+"""How many files one command may shadow; more raise ValueError."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """A program to run in the sandbox.
@@ -58,8 +62,10 @@ class Command:
     `readable` are folders outside the system's own that must be visible read-only (project root, interpreter prefix).
     `writable` are folders that may be written (compile and prepare only).
     `shadow` maps absolute paths of files to the bytes that the program must see there instead; the real file is
-    never touched. A shadowed path need not exist. `reserves_memory` is for programs that reserve far more address
-    space than they use (sanitizers): the memory limit is then only watched.
+    never touched. A shadowed path need not exist; at most MOST_SHADOWS. Where there are no namespaces the program is
+    run in a mirror of the folders instead, with all paths rewritten (see sandbox/mirror.py).
+    `reserves_memory` is for programs that reserve far more address space than they use (sanitizers): the memory limit
+    is then only watched.
     """
 
     argv: tuple[str, ...]
@@ -119,7 +125,10 @@ class Sandbox(Protocol):
     """attack -> "enforced", "watched" or "none"."""
 
     async def run(self, command: Command) -> Outcome:
-        """Run to the end. Raises EnvironmentProblem when the program cannot be started at all."""
+        """Run to the end.
+
+        Raises EnvironmentProblem when the program cannot be started at all, ValueError for an impossible shadow.
+        """
 
     async def open(self, command: Command) -> Process:
         """Start a program to talk to. Raises EnvironmentProblem when it cannot be started at all."""

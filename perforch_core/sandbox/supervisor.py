@@ -252,6 +252,17 @@ def session_members(session: int) -> list[int]:
     return found
 
 
+def running_with(word: str) -> list[int]:
+    """Processes with `word` on their command line, by pid."""
+    found = []
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:  # noqa: PTH123
+                if word.encode() in file.read():
+                    found.append(int(name))
+    return found
+
+
 def remove(paths: list[str]) -> None:
     """Delete these folders with all they hold."""
     import shutil

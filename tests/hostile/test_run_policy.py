@@ -29,10 +29,11 @@ ATTACKS = {
     "extended attributes": "for c in CANARIES: attempt(c, lambda c=c: os.setxattr(c, 'user.x', b'1'))",
     "delete the project": "import shutil\nattempt('rmtree', lambda: shutil.rmtree(PROJECT))",
     "anything writable": (
-        "places=['/', '/tmp', '/dev/shm', '/var/tmp', '/dev', '/proc', '/run', '/usr', PROJECT, '/dev/mqueue', '/home',\n"
+        "places=['/', '/tmp', '/dev/shm', '/var/tmp', '/dev', '/proc', '/run', '/usr', PROJECT, '/home',\n"
         "        os.path.dirname(SECRET_FILE)+'/open', '/root', os.environ['HOME'], os.environ['TMPDIR']]\n"
-        "for p in places: attempt(p, lambda p=p: open(p + '/perforch-probe', 'w'))\n"
-        "for p in places: attempt(p, lambda p=p: os.mkdir(p + '/perforch-probe-d'))"
+        "for p in places:\n"
+        "  attempt(p, lambda p=p: open(p + '/perforch-probe', 'w'))\n"
+        "  attempt(p, lambda p=p: os.mkdir(p + '/perforch-probe-d'))"
     ),
     "unnamed temporary file": (
         "for p in ('/tmp', '/dev/shm', PROJECT): attempt(p, lambda p=p: os.open(p, os.O_TMPFILE | os.O_RDWR))"
@@ -74,7 +75,8 @@ ATTACKS = {
         "for a in (UNIX, ABSTRACT): attempt(a, lambda a=a: socket.socket(socket.AF_UNIX).connect(a))"
     ),
     "strange sockets": (
-        "for f, t in ((17, 3), (16, 3), (40, 1), (38, 5), (31, 3), (29, 3)): attempt(f, lambda f=f, t=t: socket.socket(f, t))"
+        "for f, t in ((17, 3), (16, 3), (40, 1), (38, 5), (31, 3), (29, 3)):\n"
+        "  attempt(f, lambda f=f, t=t: socket.socket(f, t))"
     ),
     "kill the bystander": (
         "for pid in (BYSTANDER, OWNER, os.getppid()):\n"
@@ -108,7 +110,9 @@ ATTACKS = {
         "for f in (os.setuid, os.setgid): attempt(f.__name__, lambda f=f: f(0) if os.getuid() else 1/0)\n"
         "attempt('privileges', lambda: libc.prctl(39, 0, 0, 0, 0) != 1)"
     ),
-    "setuid programs": "attempt('su', lambda: os.execv('/bin/su', ['su', '-c', 'id']) if not libc.prctl(39,0,0,0,0) else False)",
+    "setuid programs": (
+        "attempt('su', lambda: False if libc.prctl(39, 0, 0, 0, 0) else os.execv('/bin/su', ['su', '-c', 'id']))"
+    ),
     "namespaces": (
         "for f in (0x10000000, 0x20000, 0x40000000, 0x20000000): attempt(hex(f), lambda f=f: call(272, f))\n"
         "attempt('setns', lambda: call(308, os.open('/', 0), 0))\n"
