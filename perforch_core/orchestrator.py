@@ -61,6 +61,8 @@ async def open_services(root: Path, *, models: tuple[str, ...] = ()) -> AsyncIte
     without a sandbox.
     """
     settings = settings_module.load(root=root)
+    rewriters = tuple(m for m in (RuleModel(), Repairer()) if not models or m.name in models)
+    wanted = tuple(name for name in models if name not in (m.name for m in rewriters))
     sandbox = await choose(allow_weak=settings.allow_weak_sandbox)
     profile = None
     try:
@@ -68,8 +70,8 @@ async def open_services(root: Path, *, models: tuple[str, ...] = ()) -> AsyncIte
         yield Services(
             settings=settings,
             sandbox=sandbox,
-            text_models=text_models(settings, names=models),
-            rewrite_models=tuple(m for m in (RuleModel(), Repairer()) if not models or m.name in models),
+            text_models=tuple(text_models(settings, only=wanted)) if wanted or not models else (),
+            rewrite_models=rewriters,
             profile=profile,
         )
     finally:

@@ -17,10 +17,10 @@ from perforch_core.understanding import Understanding
 from perforch_core.values import source_text
 
 GROW_SECONDS = 8.0
-SELECT_SHARE = 0.35
+SELECT_SHARE = 0.3
 """The share of the time left that goes to choosing among several."""
 
-CONFIRM_SHARE = 0.6
+CONFIRM_SHARE = 0.4
 """The share of the time left that may go to confirming one; tests, held-back cases and mutants come after it."""
 
 CONFIRMED_AT_MOST = 3
@@ -131,14 +131,15 @@ async def fastest(
     `left` tells the seconds of the budget that are left; when they are spent no further one is confirmed.
     """
     order = list(versions)
+    planned = left()  # waiting for another measurement on this machine is not held against the budget
     if len(order) > 1:
         starters = [(str(i), timing.starter(v)) for i, v in enumerate(order)]
         original = timing.starter(timing.found.original)
-        labels = await halve(original, starters, timing.workload, budget=left() * SELECT_SHARE)
+        labels = await halve(original, starters, timing.workload, budget=planned * SELECT_SHARE, report=report)
         order = [versions[int(label)] for label in labels]
     for number, version in enumerate(order[:CONFIRMED_AT_MOST]):
         if number and left() < FEWEST_SECONDS:
             report(Event(kind="note", text="the budget is spent"))
             return
         report(Event(kind="progress", text="confirming the fastest on fresh inputs"))
-        yield version, await timing.compare(version, budget=left() * CONFIRM_SHARE, report=report, seed=1000 + number)
+        yield version, await timing.compare(version, budget=planned * CONFIRM_SHARE / (number + 1), report=report, seed=1000 + number)
