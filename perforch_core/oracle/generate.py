@@ -446,7 +446,7 @@ def _strings(kind: CaseType, scale: _Scale, pool: _Pool, depth: int) -> Strategy
     if pool.strings:
         known = st.sampled_from(pool.strings)
         choices += [known, known, st.builds(lambda a, b, c: a + b + c, known, st.text("ab 1", max_size=3), known)]
-        choices.append(st.lists(known, max_size=scale.items).map(" ".join))
+        choices += [st.lists(known, max_size=scale.items).map(glue.join) for glue in ("", "", " ")]
     return st.one_of(*choices)
 
 

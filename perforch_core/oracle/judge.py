@@ -30,19 +30,22 @@ from perforch_core.oracle.equivalence import (
 from perforch_core.oracle.generate import generate_cases, informative
 from perforch_core.oracle.guess import guess_types, source_constants
 from perforch_core.oracle.shrink import argument_names, counterexample, shrink
-from perforch_core.values import Wire
+from perforch_core.values import Wire, parse_integer
 
 Factory = Callable[[], Awaitable[Driver]]
 
 HASH_SEEDS = (0, 1, 2)
 SLOWER = 50.0
-"""A call of a candidate may take this many times the original's slowest call, and `SLACK` seconds."""
+"""A call of a candidate may take this many times the original's own call (or four times its slowest one, if that is
+more; never more than this many times the slowest), and `SLACK` seconds."""
 SLACK = 1.0
 REPEATED = 8
 PILOT = 30
 MAX_DEATHS = 8
-LARGE = 10_000
-"""Integers above this are taken for sizes when a call on them runs out of time."""
+EXHAUSTED = frozenset({"RecursionError", "MemoryError"})
+"""Exceptions that tell of this machine's limits and not of what the function means: no oracle."""
+MISFITS = frozenset({"TypeError", "AttributeError"})
+"""Exceptions that, where the types are only guessed, tell that the guess was wrong."""
 
 NO_PARAMETERS = Signature(parameters=())
 
@@ -190,16 +193,20 @@ async def find_cases(
     deadline = loop.time() + seconds
     constants = source_constants(source)
     start = _factory(harness, version, HASH_SEEDS[0])
+    declared = signature
     signature = await _best_signature(start, signature, source, seed=seed, samples=samples, timeout=timeout)
     made = await _generated(signature, count=count, seed=seed, samples=samples, constants=constants)
     cases = _unlike([*samples, *made])
     seen = await _first_pass(start, cases, timeout=timeout, deadline=loop.time() + seconds * 0.3)
-    returning = [case for case, o in zip(cases, seen, strict=True) if not o.dead and o.raised is None]
+    returning = [case for case, o in zip(cases, seen, strict=True) if _returned(o)]
     if returning and len(returning) * 2 < len(cases):
         made = await _generated(signature, count=count, seed=seed + 1, samples=returning[:80], constants=constants)
         more = _unlike(made, but=cases)
         cases += more
         seen += await _first_pass(start, more, timeout=timeout, deadline=loop.time() + seconds * 0.2)
+    if signature != declared:
+        seen = [_without_misfit(o) for o in seen]
+    seen = _affordable(seen, seconds=seconds * 0.05)
     kept = informative(cases, seen)
     unanswered = [(c, o.dead) for c, o in zip(cases, seen, strict=True) if o.dead]
     cases, seen = [cases[i] for i in kept], [seen[i] for i in kept]
@@ -221,7 +228,7 @@ async def _best_signature(
     for choice in choices:
         cases = await _generated(choice, count=PILOT, seed=seed)
         seen = await observe(start, cases, timeout=min(timeout, 0.5))
-        share = sum(not o.dead and o.raised is None for o in seen) / max(1, len(seen))
+        share = sum(map(_returned, seen)) / max(1, len(seen))
         if share > most + 0.1:  # an earlier guess is the likelier one: it is left only for a clear gain
             best, most = choice, share
         if most >= 0.9:
@@ -232,6 +239,27 @@ async def _best_signature(
 async def _generated(signature: Signature, **options: Any) -> list[Case]:
     # In a thread: half a second of work must not keep the loop from hearing a cancellation.
     return await asyncio.to_thread(generate_cases, signature, **options)
+
+
+def _returned(seen: Observation) -> bool:
+    return not seen.dead and seen.raised is None
+
+
+def _without_misfit(seen: Observation) -> Observation:
+    if seen.raised is not None and seen.raised[0] in MISFITS:
+        return Observation(dead=f"the guessed types do not fit: {seen.raised[0]}")
+    return seen
+
+
+def _affordable(seen: Sequence[Observation], *, seconds: float) -> list[Observation]:
+    """Without the slowest, so that one run over all takes about `seconds`; there will be many runs."""
+    found = list(seen)
+    spent = 0.0
+    for rank, i in enumerate(sorted(range(len(seen)), key=lambda i: seen[i].seconds)):
+        spent += seen[i].seconds
+        if rank >= 10 and spent > seconds and not seen[i].dead:
+            found[i] = Observation(dead=f"slow: {seen[i].seconds:.2g} s, left out to save time")
+    return found
 
 
 def _unlike(cases: Sequence[Case], but: Sequence[Case] = ()) -> list[Case]:
@@ -249,33 +277,33 @@ def _key(case: Case) -> tuple[str, tuple[str, ...]]:
 
 
 async def _first_pass(start: Factory, cases: Sequence[Case], *, timeout: float, deadline: float) -> list[Observation]:
-    """Observe; what is larger than an integer on which time ran out is not tried again."""
+    """Observe; what is at least as large as a case on which time ran out is not tried again."""
     loop = asyncio.get_running_loop()
     found: list[Observation] = []
-    ceiling: int | None = None
-    timed_out = 0
+    too_large: list[tuple[int, int]] = []
     async with _Seat(start) as seat:
         for case in cases:
             largest = _largest(case)
-            if loop.time() > deadline or timed_out >= MAX_DEATHS:
+            if loop.time() > deadline or len(too_large) >= MAX_DEATHS or seat.deaths >= MAX_DEATHS * 2:
                 found.append(Observation(dead="not tried: out of time"))
-            elif ceiling is not None and largest >= ceiling:
-                found.append(Observation(dead="not tried: a smaller number already took too long"))
+            elif any(largest >= number and case.size >= size for number, size in too_large):
+                found.append(Observation(dead="not tried: a smaller input already took too long"))
             else:
-                seen = await seat.call(case, timeout=timeout)
+                # Each time-out makes the next one shorter: what is slow here is slow in every later run as well.
+                seen = await seat.call(case, timeout=max(min(timeout, 0.25), timeout / 2 ** len(too_large)))
                 if seen.dead and _timed_out(seen):
-                    timed_out += 1
-                    if largest >= LARGE:
-                        ceiling = largest if ceiling is None else min(ceiling, largest)
+                    too_large.append((largest, case.size))
+                elif seen.raised is not None and seen.raised[0] in EXHAUSTED:
+                    seen = Observation(dead=f"out of stack or memory: {seen.raised[0]}")
                 found.append(seen)
     return found
 
 
 def _largest(case: Case) -> int:
-    """The largest size of an integer argument, counted as 2 to the power of its bits."""
+    """The largest integer argument."""
     nodes = case.arguments["nodes"]
     texts = (nodes[root][1] for root in case.arguments["roots"] if nodes[root][0] == "int")
-    return max((10 ** len(text.lstrip("-")) // 10 for text in texts if len(text) < 1000), default=0)
+    return max((parse_integer(text) for text in texts), default=0)
 
 
 async def stable_cases(
@@ -513,9 +541,10 @@ class _Judging:
     symbol: str
     deadline: float
 
-    @property
-    def limit(self) -> float:
-        return self.baseline.slowest * SLOWER + SLACK
+    def limit(self, i: int) -> float:
+        """Seconds that the candidate has for case `i`."""
+        slowest, own = self.baseline.slowest, self.baseline.observations[i].seconds
+        return round(SLACK + min(SLOWER * slowest, max(SLOWER * own, 4 * slowest)), 1)
 
     async def all_cases(self, seed: int) -> Judgement:
         base = self.baseline
@@ -528,9 +557,9 @@ class _Judging:
                 if asyncio.get_running_loop().time() > self.deadline:
                     complete = False
                     break
-                seen = await seat.call(base.cases[i], timeout=self.limit)
+                seen = await seat.call(base.cases[i], timeout=self.limit(i))
                 if seen.dead and _timed_out(seen):
-                    seen = await seat.call(base.cases[i], timeout=self.limit)  # the machine may have been busy
+                    seen = await seat.call(base.cases[i], timeout=self.limit(i))  # the machine may have been busy
                 found = self.compared(i, seen)
                 if found.kind is Kind.DIFFERENT:
                     refuted = await self.refuted(seat, i, seen, found)
@@ -558,10 +587,10 @@ class _Judging:
             reason = "too slow" if _timed_out(seen) else "different" if _answered(seen) else "died"
             if reason == "too slow":
                 took = self.baseline.observations[i].seconds
-                words = f"no answer within {self.limit:.1f} s, where the original takes {took:.2g} s"
+                words = f"no answer within {self.limit(i):g} s, where the original takes {took:.2g} s"
         else:
             await seat.fresh()
-            alone = await seat.call(self.baseline.cases[i], timeout=self.limit)
+            alone = await seat.call(self.baseline.cases[i], timeout=self.limit(i))
             if self.compared(i, alone).kind is Kind.SAME:
                 reason, words = "keeps state", f"after other calls, {words}; in a new process it agrees"
         return self.judgement(i, seen, reason, words)
@@ -582,7 +611,7 @@ class _Judging:
             for i, shares in enumerate(base.sharing):
                 if shares is None or asyncio.get_running_loop().time() > self.deadline:
                     continue
-                both = await seat.call(base.cases[i], timeout=self.limit * 2, twice=True)
+                both = await seat.call(base.cases[i], timeout=self.limit(i) * 2, twice=True)
                 if both.dead or both.raised is not None or both.graph is None or malformed(both.graph):
                     words = "a second call in the same process fails"
                     return self.judgement(i, both, "keeps state", words)

@@ -260,3 +260,35 @@ async def test_a_baseline_in_two(bench: Callable[[str], Awaitable[Bench]]) -> No
             wanted = source_text(case.arguments, case.arguments["roots"][0], limit=100_000)
             assert source_text(seen.graph, seen.graph["roots"][1], limit=100_000) == wanted
     assert (await table.judge(DEDUPE, held)).compared == len(held.cases)
+
+
+async def test_limits_of_this_machine_are_no_oracle(bench: Callable[[str], Awaitable[Bench]]) -> None:
+    table = await bench("def f(n: int) -> int:\n    return 0 if n <= 0 else 1 + f(n - 1)\n")
+    baseline = await table.find()
+    assert any("out of stack" in note for note in baseline.notes)
+    assert (await table.judge("def f(n: int) -> int:\n    return max(0, n)\n", baseline)).same
+    worse = "def f(n: int) -> int:\n    return 0 if n <= 0 else 1 + f(n - 1) if n < 5 else f(n)\n"
+    found = await table.judge(worse, baseline)
+    assert found.reason == "different" and "RecursionError" in found.words
+
+
+async def test_errors_of_a_wrong_guess_are_no_oracle(bench: Callable[[str], Awaitable[Bench]]) -> None:
+    original = "def f(q):\n    return [x.upper() if x else x.nothing for x in q.copy()]\n"
+    table = await bench(original)
+    baseline = await table.find()
+    assert baseline.signature.parameters[0].type.args[0].kind == "str"
+    assert len(baseline.cases) == baseline.normal_returns
+    declared = await bench(original.replace("(q)", "(q: list[str])"))
+    assert any(o.raised and o.raised[0] == "AttributeError" for o in (await declared.find()).observations)
+
+
+@pytest.mark.slow
+async def test_an_original_that_grows_exponentially(bench: Callable[[str], Awaitable[Bench]]) -> None:
+    table = await bench("def f(n):\n    return n if n < 2 else f(n - 1) + f(n - 2)\n")
+    baseline = await table.find(count=60)
+    assert len(baseline.cases) > 15
+    assert sum(o.seconds for o in baseline.observations) < 3
+    fast = (
+        "def f(n):\n    a, b = 0, 1\n    for _ in range(n):\n        a, b = b, a + b\n    return a if n >= 0 else n\n"
+    )
+    assert (await table.judge(fast, baseline)).same
