@@ -12,7 +12,8 @@ import ast
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+import warnings
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from perforch_core.evidence import Strength
@@ -58,6 +59,9 @@ _WEIGHTS = {
 }
 """How much an operator's mutants say about an oracle; operators left out make faults nobody would make."""
 
+_WORDING = frozenset({"text", "text-case", "items-swapped", "arguments-swapped", "argument-removed"})
+"""Operators that only change what is said, when they act on a message."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
@@ -98,7 +102,8 @@ def choose(
         fingerprint = meaning_after(text, function, wanted)
         if fingerprint is not None and fingerprint not in seen:
             seen.add(fingerprint)
-            chosen.append(wanted)
+            if _compiles(apply(text, wanted)):
+                chosen.append(wanted)
     return [_mutant(text, edit, number) for number, edit in enumerate(chosen, 1)]
 
 
@@ -140,13 +145,12 @@ def with_canary(strength: Strength, canary: bool | None) -> Strength:
     return replace(strength, canary=canary)
 
 
-def _order(pool: Sequence[SmallEdit], lines: frozenset[int] | None) -> list[SmallEdit]:
+def _order(pool: Sequence[SmallEdit], lines: frozenset[int] | None) -> Iterator[SmallEdit]:
     """Greedy: each next edit is the weightiest, where lines and operators already used often weigh less."""
     left = list(pool)
     by_line: dict[int, int] = {}
     by_operator: dict[str, int] = {}
     by_place: dict[tuple[int, int], int] = {}
-    ordered: list[SmallEdit] = []
 
     def worth(edit: SmallEdit) -> float:
         used = (1 + by_line.get(edit.line, 0)) * (1 + by_operator.get(edit.operator, 0))
@@ -154,15 +158,25 @@ def _order(pool: Sequence[SmallEdit], lines: frozenset[int] | None) -> list[Smal
         ran = 1.0 if lines is None or edit.line in lines else 1e-6
         return _WEIGHTS[edit.operator] * ran / (used * again)
 
-    while left and len(ordered) < 400:
+    while left:
         best = max(range(len(left)), key=lambda i: worth(left[i]))
         edit = left.pop(best)
-        ordered.append(edit)
+        yield edit
         by_line[edit.line] = by_line.get(edit.line, 0) + 1
         by_operator[edit.operator] = by_operator.get(edit.operator, 0) + 1
         place = (edit.start, edit.end)
         by_place[place] = by_place.get(place, 0) + 1
-    return ordered
+
+
+def _compiles(text: str) -> bool:
+    """Whether Python takes the file (a name declared `nonlocal` may have lost its binding): else anything kills it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            compile(text.lstrip("\ufeff"), "mutant", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _mutant(text: str, edit: SmallEdit, number: int) -> Mutant:
@@ -184,7 +198,7 @@ def _means_the_same(text: str, edit: SmallEdit) -> bool:
         return True
     before = text[text.rfind("\n", 0, edit.start) + 1 : edit.start].lstrip()
     message = before.startswith(("raise ", "print(", "logging.", "logger.", "log.", "warnings.", "assert "))
-    if message and edit.operator in ("text", "text-case", "items-swapped"):
+    if message and edit.operator in _WORDING:
         return True
     return edit.operator in ("statement-removed", "return-removed") and _does_nothing(old)
 

@@ -358,7 +358,12 @@ def names_for_values(part: Part, ctx: Context) -> Iterator[SmallEdit]:
                 yield ctx.replace(part, name, "name-for-constant")
     elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in ctx.names and _readable(part):
         for constant in ctx.constants:
-            if constant.value is not None and fit(ctx.kinds.get(node.id, ""), type(constant.value).__name__):
+            dotted = isinstance(part.parent, ast.Attribute) and not isinstance(constant.value, str)
+            if (
+                not dotted
+                and constant.value is not None
+                and fit(ctx.kinds.get(node.id, ""), type(constant.value).__name__)
+            ):
                 yield ctx.replace(part, repr(constant.value), "constant-for-name")
 
 

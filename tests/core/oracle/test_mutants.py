@@ -60,6 +60,16 @@ def test_no_mutants_of_what_does_not_parse_or_says_nothing() -> None:
     assert choose(text, find_functions(text)[0], seed=1) == []
 
 
+def test_every_mutant_compiles() -> None:
+    text = (
+        "def f():\n    n = 0\n    def g():\n        nonlocal n\n        n += 1\n        return n\n    return g() + 1\n"
+    )
+    mutants = choose(text, find_functions(text)[0], count=200, seed=1)
+    assert mutants
+    for mutant in mutants:
+        compile(mutant.text, "mutant", "exec")
+
+
 def named(number: int) -> Mutant:
     return Mutant(label=f"mutant {number}", text="", description=f"line {number}", operator="number", line=number)
 
