@@ -154,13 +154,10 @@ class Jobs:
             if not job.background:
                 self._session.spawn(self._offer(job, suggestion))
             return
-        if result["status"] == "failed":
-            job.state = "failed"
-            job.text = " ".join(part for part in (f"{job.symbol}: {result['reason']}", report.tried(result)) if part)
-            self._end(job, types.MessageType.Warning, result=result)
-            return
-        job.text = report.no_better(job.symbol, result)
-        self._end(job, types.MessageType.Info, result=result)
+        failed = result["status"] == "failed"
+        job.state = "failed" if failed else "done"
+        job.text = report.outcome(job.symbol, result)
+        self._end(job, types.MessageType.Warning if failed else types.MessageType.Info, result=result)
 
     def _end(self, job: Job, severity: types.MessageType, **more: Any) -> None:
         if job.progress is not None:

@@ -31,11 +31,10 @@ def tried(result: dict[str, Any]) -> str:
     return f"Tried {'; '.join(words)}."
 
 
-def no_better(symbol: str, result: dict[str, Any]) -> str:
-    """The honest no of one job."""
-    stage = {"generate": "No implementation found", "fix": "No fix found"}.get(result["stage"], "Nothing better found")
-    reason = result["reason"].rstrip(".")
-    return " ".join(part for part in (f"{stage} for {symbol}: {reason}.", tried(result)) if part)
+def outcome(symbol: str, result: dict[str, Any]) -> str:
+    """How a job without a suggestion ended: its reason, and what was tried."""
+    reason = result["reason"].strip().rstrip(".")
+    return " ".join(part for part in (f"{symbol}: {reason}.", tried(result)) if part)
 
 
 def markdown(suggestion: Suggestion) -> str:

@@ -13,7 +13,7 @@ from lsp_editor import EDITORS, SCRIPTED, Editor, Start
 from pytest_lsp.client import make_test_lsp_client
 
 
-@pytest.fixture(params=list(EDITORS))
+@pytest.fixture(params=[pytest.param(name, marks=[] if name == "vscode" else pytest.mark.slow) for name in EDITORS])
 def editor_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -56,6 +56,14 @@ class Editor:
         def event(params: Any) -> None:
             self.events.append(plain(params))
 
+        # The library takes any action for a command, whose `command` it makes a string of.
+        client.protocol._converter.register_structure_hook(
+            types.Command | types.CodeAction,
+            lambda data, _: client.protocol._converter.structure(
+                data, types.Command if isinstance(data.get("command"), str) else types.CodeAction
+            ),
+        )
+
     async def start(self, editor: str, **options: Any) -> None:
         capabilities = client_capabilities(EDITORS[editor])
         if options.pop("experimental", False):
