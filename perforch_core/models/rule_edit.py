@@ -84,7 +84,9 @@ class Editor:
         return "\n".join(lines)
 
     def _filled(self, line: str, indent: str, spans: Mapping[str, Span]) -> str:
-        return VARIABLE.sub(lambda match: self._value(match, indent, spans), line)
+        filled = VARIABLE.sub(lambda match: self._value(match, indent, spans), line)
+        # Templates write `append(($B))` because $B may be `a, b`; around one name the second pair is noise.
+        return re.sub(r"\(\((\w+)\)\)", r"(\1)", filled)
 
     def _value(self, variable: re.Match[str], indent: str, spans: Mapping[str, Span]) -> str:
         name = variable.group(1)
