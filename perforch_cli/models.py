@@ -109,24 +109,32 @@ def rank_models(
 ) -> None:
     """Show in which order the models would be asked, and why."""
     from perforch_core import settings
-    from perforch_core.routing.profile import open_profile
-    from perforch_core.routing.router import rank
+    from perforch_core.routing.posterior import Posterior
+    from perforch_core.routing.profile import Profile, default_path
+    from perforch_core.routing.router import Ask, rank
 
     loaded = settings.load(root=_root())
-    with open_profile() as profile:
+    names = tuple(model.name for model in loaded.models)
+    with Profile(default_path()) as profile:
         table = {
-            s.value: rank(profile, loaded.models, stage=s, language=language, weights=loaded.routing)
+            s.value: rank(
+                Ask(models=names, stage=s, language=language),
+                posterior=Posterior(profile.attempts(stage=s)),
+                weights=loaded.routing,
+                configs=loaded.models,
+            )
             for s in ([stage] if stage else list(Stage))
         }
     if as_json:
         rows = {
-            s: [{"name": r.name, "utility": r.utility, "reason": r.reason} for r in found] for s, found in table.items()
+            s: [{"name": r.model, "utility": r.utility, "reason": r.reason} for r in found]
+            for s, found in table.items()
         }
         print(json.dumps({"schema": 1, "language": language, "stages": rows}))
         return
     for name, found in table.items():
         typer.echo(f"{name}:")
         for place, ranked in enumerate(found, 1):
-            typer.echo(f"  {place}. {ranked.name:20} {ranked.reason}")
+            typer.echo(f"  {place}. {ranked.model:20} {ranked.reason}")
         if not found:
             typer.echo("  no model is configured (perforch models add)")

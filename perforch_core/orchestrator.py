@@ -22,7 +22,7 @@ from perforch_core.models.repairer import Repairer
 from perforch_core.models.rules import RuleModel
 from perforch_core.oracle.examples import Example
 from perforch_core.oracle.shrink import call_text, outcome_text
-from perforch_core.routing.profile import open_profile
+from perforch_core.routing.profile import Profile, default_path
 from perforch_core.sandbox import choose
 from perforch_core.stages.fix import fix_messages
 from perforch_core.stages.generate import generate_messages
@@ -66,7 +66,9 @@ async def open_services(root: Path, *, models: tuple[str, ...] = ()) -> AsyncIte
     sandbox = await choose(allow_weak=settings.allow_weak_sandbox)
     profile = None
     try:
-        profile = open_profile()
+        profile = Profile(default_path())
+        for warning in profile.warnings:
+            settings = replace(settings, warnings=(*settings.warnings, warning))
         yield Services(
             settings=settings,
             sandbox=sandbox,

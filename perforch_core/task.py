@@ -104,7 +104,8 @@ class Usage:
 class Candidate:
     """One proposed replacement of the target: `text` is the whole file with it in place.
 
-    `why` is one sentence for the user; `rule` names the built-in rule, if one made it.
+    `why` is one sentence for the user; `rule` names the built-in rule, if one made it. `stage` is what its model was
+    asked for, which may differ from the task's (a written function that needs fixing).
     """
 
     text: str
@@ -112,6 +113,7 @@ class Candidate:
     why: str = ""
     rule: str | None = None
     usage: Usage = field(default_factory=Usage)
+    stage: Stage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,4 +142,9 @@ async def fastest(
             report(Event(kind="note", text="the budget is spent"))
             return
         report(Event(kind="progress", text="confirming the fastest on fresh inputs"))
-        yield version, await timing.compare(version, budget=planned * CONFIRM_SHARE / (number + 1), report=report, seed=1000 + number)
+        yield (
+            version,
+            await timing.compare(
+                version, budget=planned * CONFIRM_SHARE / (number + 1), report=report, seed=1000 + number
+            ),
+        )

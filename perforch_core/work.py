@@ -5,19 +5,24 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from perforch_core.evidence import Comparison, Evidence, Verdict
 from perforch_core.models.interface import Message, RewriteModel, TextModel
-from perforch_core.routing.profile import Profile
+from perforch_core.routing.categories import guess
+from perforch_core.routing.posterior import Posterior
+from perforch_core.routing.profile import AttemptRecord, Outcome, Profile
+from perforch_core.routing.router import Ask, Stop, next_model
 from perforch_core.sandbox import Sandbox
 from perforch_core.settings import Settings
 from perforch_core.stages.ask import NoCandidate, ask
 from perforch_core.suggestion import Attempt, Result, Status, minimal_edits, times, title_of
-from perforch_core.task import Candidate, Event, Reporter, Stage, Target, Task, Usage
+from perforch_core.task import Budget, Candidate, Event, Reporter, Stage, Target, Task, Usage
 from perforch_core.understanding import Understanding
 
 MODEL_SECONDS = 120.0
+ROUNDS = 2
+"""A model may be asked so often in one stage of a task: once more when all have failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +46,8 @@ class Work:
     report: Reporter
     attempts: list[Attempt] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
-    asked: list[str] = field(default_factory=list)
+    asked: list[tuple[Stage, str]] = field(default_factory=list)
+    stopped: str = ""
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     started: float = field(default_factory=time.monotonic)
 
@@ -70,17 +76,53 @@ class Work:
         model = self._next_model(stage, again=again)
         if model is None:
             return None
-        self.asked.append(model.name)
+        self.asked.append((stage, model.name))
         self.report(Event(kind="progress", text=f"asking {model.name}"))
         timeout = max(1.0, min(MODEL_SECONDS, self.left()))
         answer = await ask(model, target, messages, timeout=timeout, on_text=self._streaming(model.name))
         self.usage = self.usage + answer.usage
         if isinstance(answer, NoCandidate):
-            self._note(stage, answer.model, None, answer.reason, answer.usage, outcome="invalid")
-        return answer
+            outcome = Outcome.ERROR if answer.failed_request else Outcome.INVALID
+            self._note(stage, answer.model, None, answer.reason, answer.usage, outcome=outcome)
+            return answer
+        return replace(answer, stage=stage)
 
     def _next_model(self, stage: Stage, *, again: bool) -> TextModel | None:
-        raise NotImplementedError
+        models = {model.name: model for model in self.services.text_models}
+        asked = [name for s, name in self.asked if s is stage]
+        rounds = min((asked.count(name) for name in models), default=0)
+        if models and rounds and not (again and rounds < ROUNDS):
+            self.stopped = "every model was asked"
+            return None
+        choice = next_model(
+            Ask(
+                models=tuple(models),
+                stage=stage,
+                language=self.task.target.language,
+                categories=self.categories,
+                failed=tuple(dict.fromkeys(name for name in asked if asked.count(name) > rounds)),
+            ),
+            left=self._budget_left(),
+            posterior=Posterior(self.services.profile.attempts(stage=stage)),
+            weights=self.services.settings.routing,
+            configs=self.services.settings.models,
+        )
+        if isinstance(choice, Stop):
+            self.stopped = choice.reason
+            return None
+        self.report(Event(kind="note", text=f"asking {choice.model} to {stage.value}: {choice.reason}"))
+        return models[choice.model]
+
+    def _budget_left(self) -> Budget:
+        budget = self.task.budget
+        money = None if budget.money is None else budget.money - self.usage.cost
+        return Budget(seconds=self.left(), calls=budget.calls - len(self.asked), money=money)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The likeliest categories of the target, for routing."""
+        function = self.found.function
+        return guess(self.task.target.code, name=function.symbol, docstring=function.docstring)
 
     def _streaming(self, name: str) -> Callable[[str], None]:
         count = 0
@@ -99,23 +141,23 @@ class Work:
         data = {"ok": True, "model": candidate.model, "rule": candidate.rule}
         self.report(Event(kind="attempt", text=f"{_name(candidate)}: {words}", data=data))
 
-    def tried(self, candidate: Candidate, words: str, *, passed: bool, stage: Stage | None = None) -> None:
+    def tried(self, candidate: Candidate, words: str, *, passed: bool) -> None:
         """An attempt ended without a suggestion. `passed`: it was right, but not better."""
-        stage = stage or self.task.stage
-        outcome = "passed" if passed else "failed"
+        stage = candidate.stage or self.task.stage
+        outcome = Outcome.PASSED if passed else Outcome.FAILED
         self._note(stage, candidate.model, candidate.rule, words, candidate.usage, outcome=outcome)
 
-    def suggested(self, candidate: Candidate, comparison: Comparison | None, *, stage: Stage | None = None) -> None:
+    def suggested(self, candidate: Candidate, comparison: Comparison | None) -> None:
         """An attempt became the suggestion."""
         ratio = comparison.speedup.estimate if comparison and comparison.speedup else None
         words = f"{times(ratio)} faster" if ratio else "passes"
         self._note(
-            stage or self.task.stage,
+            candidate.stage or self.task.stage,
             candidate.model,
             candidate.rule,
             words,
             candidate.usage,
-            outcome="suggested",
+            outcome=Outcome.SUGGESTED,
             speedup=ratio,
         )
 
@@ -127,13 +169,35 @@ class Work:
         words: str,
         usage: Usage,
         *,
-        outcome: str,
+        outcome: Outcome,
         speedup: float | None = None,
     ) -> None:
+        self._record(stage, model, rule, usage, outcome, speedup)
         self.attempts.append(Attempt(model=model, outcome=words, rule=rule, usage=usage))
-        ok = outcome == "suggested"
+        ok = outcome is Outcome.SUGGESTED
         name = f"{model}: {rule}" if rule else model
         self.report(Event(kind="attempt", text=f"{name}: {words}", data={"ok": ok, "model": model, "rule": rule}))
+
+    def _record(
+        self, stage: Stage, model: str, rule: str | None, usage: Usage, outcome: Outcome, speedup: float | None
+    ) -> None:
+        profile, language = self.services.profile, self.task.target.language
+        for part in rule.split("+") if rule else ():
+            profile.record_rule(part, language, proposed=1, verified=outcome in (Outcome.PASSED, Outcome.SUGGESTED))
+        profile.record(
+            AttemptRecord(
+                task=self.id,
+                order=len(self.attempts),
+                model=model,
+                language=language,
+                stage=stage,
+                outcome=outcome,
+                categories=self.categories,
+                failed_before=tuple(dict.fromkeys(name for s, name in self.asked if s is stage and name != model)),
+                usage=usage,
+                speedup=speedup,
+            )
+        )
 
     def finish(
         self,

@@ -13,10 +13,11 @@ from perforch_core.task import Candidate, Target, Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoCandidate:
-    """A useless answer or a failed request; costs one attempt."""
+    """A useless answer, or a request that failed (`failed_request`); costs one attempt."""
 
     model: str
     reason: str
+    failed_request: bool = False
     usage: Usage = field(default_factory=Usage)
 
 
@@ -32,7 +33,7 @@ async def ask(
     try:
         completion = await model.complete(messages, timeout=timeout, on_text=on_text)
     except ModelError as error:
-        return NoCandidate(model=model.name, reason=str(error))
+        return NoCandidate(model=model.name, reason=str(error), failed_request=True, usage=error.usage)
     return read_answer(model.name, target, completion)
 
 
