@@ -188,6 +188,12 @@ def source_constants(source: str) -> list[object]:
     return list(found.values())
 
 
+def docstring_of(source: str) -> str:
+    """The docstring of a Python function's source; "" where there is none or it does not parse."""
+    function = _parsed(source)
+    return (ast.get_docstring(function) or "") if function else ""
+
+
 def _docstrings(function: ast.AST) -> list[ast.AST]:
     return [
         node.body[0].value

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from perforch_core.evidence import Counterexample
 from perforch_core.languages.interface import Case, Driver, DriverDied, Harness, Observation, Signature, Version
+from perforch_core.oracle.conditions import Condition, imposed, stated_conditions
 from perforch_core.oracle.equivalence import (
     EXACT,
     MAX_ULPS,
@@ -28,7 +29,7 @@ from perforch_core.oracle.equivalence import (
     ulps_between,
 )
 from perforch_core.oracle.generate import generate_cases, informative
-from perforch_core.oracle.guess import guess_types, source_constants
+from perforch_core.oracle.guess import docstring_of, guess_types, source_constants
 from perforch_core.oracle.shrink import argument_names, counterexample, shrink
 from perforch_core.values import Wire, parse_integer
 
@@ -177,6 +178,7 @@ async def find_cases(
     signature: Signature,
     *,
     source: str,
+    specification: str = "",
     count: int = 200,
     seed: int = 0,
     samples: Sequence[Case] = (),
@@ -186,8 +188,9 @@ async def find_cases(
 ) -> Baseline:
     """Samples and about `count` generated cases on which the original is steady, mostly returning ones.
 
-    `source` is the target's own text: its literals become inputs, and undeclared types are guessed from it. Where most
-    inputs raise, more are made from those that do not. Raises BuildFailed.
+    `source` is the target's own text: its literals become inputs, undeclared types are guessed from it, and conditions
+    that its docstring or the `specification` states are kept (a note says so). Where most inputs raise, more are made
+    from those that do not. Raises BuildFailed.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
@@ -195,13 +198,14 @@ async def find_cases(
     start = _factory(harness, version, HASH_SEEDS[0])
     declared = signature
     signature = await _best_signature(start, signature, source, seed=seed, samples=samples, timeout=timeout)
+    conditions = stated_conditions(f"{docstring_of(source)}\n{specification}", signature)
     made = await _generated(signature, count=count, seed=seed, samples=samples, constants=constants)
-    cases = _unlike([*samples, *made])
+    cases = _unlike([*samples, *_imposed_on_all(conditions, signature, made)])
     seen = await _first_pass(start, cases, timeout=timeout, deadline=loop.time() + seconds * 0.3)
     returning = [case for case, o in zip(cases, seen, strict=True) if _returned(o)]
     if returning and len(returning) * 2 < len(cases):
         made = await _generated(signature, count=count, seed=seed + 1, samples=returning[:80], constants=constants)
-        more = _unlike(made, but=cases)
+        more = _unlike(_imposed_on_all(conditions, signature, made), but=cases)
         cases += more
         seen += await _first_pass(start, more, timeout=timeout, deadline=loop.time() + seconds * 0.2)
     if signature != declared:
@@ -214,6 +218,8 @@ async def find_cases(
         harness, version, cases, first=seen, timeout=timeout, seconds=deadline - loop.time(), tolerance=tolerance
     )
     notes = (*_dropped_notes(unanswered), *baseline.notes)
+    if conditions:
+        notes = (f"inputs are kept as the documentation says: {', '.join(map(str, conditions))}", *notes)
     return replace(baseline, dropped=(*unanswered, *baseline.dropped), notes=notes, signature=signature)
 
 
@@ -239,6 +245,11 @@ async def _best_signature(
 async def _generated(signature: Signature, **options: Any) -> list[Case]:
     # In a thread: half a second of work must not keep the loop from hearing a cancellation.
     return await asyncio.to_thread(generate_cases, signature, **options)
+
+
+def _imposed_on_all(conditions: Sequence[Condition], signature: Signature, cases: Sequence[Case]) -> list[Case]:
+    made = [imposed(conditions, signature, case) for case in cases]
+    return [case for case in made if case is not None]
 
 
 def _returned(seen: Observation) -> bool:

@@ -292,3 +292,23 @@ async def test_an_original_that_grows_exponentially(bench: Callable[[str], Await
         "def f(n):\n    a, b = 0, 1\n    for _ in range(n):\n        a, b = b, a + b\n    return a if n >= 0 else n\n"
     )
     assert (await table.judge(fast, baseline)).same
+
+
+async def test_documented_conditions_are_kept_and_told(bench: Callable[[str], Awaitable[Bench]]) -> None:
+    original = """
+    def f(items: list[int], x: int) -> bool:
+        low, high = 0, len(items)
+        while low < high:
+            middle = (low + high) // 2
+            if items[middle] < x:
+                low = middle + 1
+            else:
+                high = middle
+        return low < len(items) and items[low] == x
+    """
+    linear = "def f(items: list[int], x: int) -> bool:\n    return x in items\n"
+    table = await bench(original)
+    assert (await table.judge(linear, await table.find())).reason == "different"
+    stated = await table.find(specification="Search a sorted list.")
+    assert "items sorted" in stated.notes[0]
+    assert (await table.judge(linear, stated)).same
