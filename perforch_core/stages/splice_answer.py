@@ -231,9 +231,10 @@ def _is_body(tree: ast.Module, places: list[tuple[Definition, ast.ClassDef | Non
     own = list(_own_level(tree))
     if any(isinstance(node, ast.Return | ast.Yield | ast.YieldFrom) for node in own):
         return True
-    calls = any(isinstance(n, ast.Name) and n.id == frame.name for n in own)
+    if places or any(isinstance(n, ast.Name) and n.id == frame.name for n in own):
+        return False  # code that calls the function is an example of its use
     parameters = set(frame.function.parameters)
-    return not calls and not places and any(isinstance(n, ast.Name) and n.id in parameters for n in own)
+    return any(isinstance(n, ast.Raise) or (isinstance(n, ast.Name) and n.id in parameters) for n in own)
 
 
 def _own_level(node: ast.AST) -> Iterator[ast.AST]:
