@@ -20,6 +20,7 @@ import itertools
 import json
 import struct
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -91,7 +92,7 @@ def read_problems(path: Path, *, numbers: str) -> Iterator[Problem]:
 
 def checks(test: str) -> tuple[Check, ...]:
     """The statements of `check(candidate)`, each a check of its own; other statements come before each of them."""
-    tree = ast.parse(test)
+    tree = _parsed(test)
     before = [s for s in tree.body if not isinstance(s, ast.FunctionDef | ast.Expr)]
     helpers = [s for s in tree.body if isinstance(s, ast.FunctionDef) and s.name != "check"]
     found: list[Check] = []
@@ -109,6 +110,14 @@ def checks(test: str) -> tuple[Check, ...]:
             else:
                 setup.append(code)
     return tuple(found)
+
+
+def _parsed(test: str) -> ast.Module:
+    """The test's tree; one that stands indented as a whole, or starts so, is moved to the margin first."""
+    for text in (test, textwrap.dedent(test), test.strip() + "\n"):
+        with contextlib.suppress(SyntaxError):
+            return ast.parse(text)
+    return ast.Module(body=[], type_ignores=[])
 
 
 def doc_checks(program: str, entry: str) -> tuple[Check, ...]:
@@ -203,7 +212,7 @@ class Search:
         """
         answer = await self.worker.judge(self.problem.program, seconds=_LOOK_SECONDS, wall=6.0, all=True, trace=True)
         results = answer["results"]
-        if all(results):
+        if all(results):  # also where there are none
             raise NothingWrong
         order = sorted(range(len(results)), key=lambda i: results[i])
         hints = Hints(suspicion=suspicion(results, answer["lines"]))
