@@ -624,7 +624,7 @@ def _pure(context: _Context, argument: str) -> bool:
 def _type(context: _Context, argument: Mapping[str, Any]) -> bool | None:
     kind = context.editor.scope.kind(context.text(argument["of"]), context.span(argument["of"]).start)
     if kind == "unknown":
-        return None
+        return False if argument.get("known") else None
     return kind in argument["is"]
 
 

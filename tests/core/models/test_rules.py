@@ -246,3 +246,9 @@ def test_a_broken_rule_file_says_what_is_wrong(text: str, message: str) -> None:
 
 def rewrites_raw(text: str) -> list[str]:
     return [r.text for r in RuleModel().propose(target_of(text), Hints())]
+
+
+def test_the_documentation_lists_every_rule_as_it_is() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "rules.md").read_text(encoding="utf-8")
+    for rule in RULES:
+        assert f"| `{rule.id}` | {rule.title} | {rule.why} |" in page
