@@ -8,15 +8,16 @@ every test that is expected must be reported by name, with the run's nonce, befo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, overload
 
 from perforch_core.evidence import TestFailure, TestReport
 from perforch_core.languages.interface import Case, Project
 from perforch_core.oracle import find_tests
-from perforch_core.oracle.sandboxed_tests import Call, Result, Run, TestRun, run_tests
+from perforch_core.oracle.sandboxed_tests import WARM, Call, Result, Run, TestRun, WarmRunner, run_tests
 from perforch_core.sandbox.interface import Ended, Sandbox
 from perforch_core.task import Event, Reporter, Target
 from perforch_core.values import source_text
@@ -42,10 +43,11 @@ class TestLines(TestReport):
 class TestPlan:
     """Which of the project's tests judge the target.
 
-    `reaching` names the tests that ran the target and passed or failed on the original; `failing` those among them
-    that failed. `others` are tests that ran without reaching it, `rest` the files that did not have to be run yet.
-    `captured` are calls that the tests made. `problem` says why there is no evidence to be had here (then `reaching`
-    is empty), `notes` what a user should know besides. `durations` are seconds per test on the original.
+    `reaching` names the tests that ran the target and passed or failed on the original; `failing` those among
+    them that failed. `others` are tests that ran without reaching it, `rest` the files that did not have to be
+    run yet. `captured` are calls that the tests made. `problem` says why there is no evidence to be had here
+    (then `reaching` is empty), `notes` what a user should know besides. `durations` are seconds per test on the
+    original, `modules` what the run loaded that is not the project's own.
     """
 
     __test__ = False
@@ -62,6 +64,7 @@ class TestPlan:
     problem: str | None = None
     notes: tuple[str, ...] = ()
     durations: Mapping[str, float] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
     rest_baseline: dict[str, Run] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -116,6 +119,7 @@ async def _baseline(plan: TestPlan, files: Sequence[str], sandbox: Sandbox, dead
         test_seconds=min(_TEST_SECONDS, max(1.0, seconds / 4)),
         late_allowed=_LATE_ALLOWED,
         calls=CAPTURED,
+        modules=True,
     )
     return await run_tests(plan.project, plan.target, settings, sandbox)
 
@@ -155,6 +159,7 @@ def _planned(plan: TestPlan, run: Run, left: Sequence[str]) -> TestPlan:
         problem=problem,
         notes=tuple(notes) if reaching else (),
         durations={name: result.seconds for name, result in run.results.items()},
+        modules=run.modules,
     )
 
 
@@ -280,18 +285,59 @@ async def _run_rest(plan: TestPlan, text: str, sandbox: Sandbox, seconds: float)
 async def _candidate_run(
     plan: TestPlan, text: str, sandbox: Sandbox, *, names: Sequence[str], seconds: float, lines: bool
 ) -> Run:
+    settings = _candidate_settings(plan, text, names=names, seconds=seconds, lines=lines)
+    return await run_tests(plan.project, plan.target, settings, sandbox)
+
+
+def _candidate_settings(
+    plan: TestPlan, text: str, *, names: Sequence[str], seconds: float, lines: bool = False, first_failure: bool = False
+) -> TestRun:
     slowest = max((plan.durations.get(name, 0.0) for name in names), default=0.0)
-    settings = TestRun(
+    return TestRun(
         files=tuple(dict.fromkeys(name.partition("::")[0] for name in names)),
         text=text,
         select=tuple(names),
         seconds=seconds,
         test_seconds=min(seconds, max(2.0, 10 * slowest)),
-        late_allowed=2,
-        calls=CAPTURED,
+        late_allowed=1 if first_failure else 2,
+        calls=0 if first_failure else CAPTURED,
         lines=lines,
+        first_failure=first_failure,
     )
-    return await run_tests(plan.project, plan.target, settings, sandbox)
+
+
+@contextlib.asynccontextmanager
+async def screening(
+    plan: TestPlan, sandbox: Sandbox, *, seconds: float = 20.0, lifetime: float = 600.0
+) -> AsyncIterator[Callable[[str], Awaitable[TestReport]]]:
+    """For many candidates in a row: gives a function that runs the reaching tests on a text, up to the first failure.
+
+    The test runner is loaded once and forked for each, which makes a run several times cheaper than `run`; what
+    passes here still has to pass there. `seconds` bound one run, `lifetime` all of them. Raises EnvironmentProblem.
+    """
+    runner: WarmRunner | None = None
+
+    async def check(text: str) -> TestReport:
+        nonlocal runner
+        if not plan.reaching:
+            return TestReport(problem=plan.problem)
+        settings = _candidate_settings(plan, text, names=plan.reaching, seconds=seconds, first_failure=True)
+        for _ in range(2):
+            if runner is None or not runner.alive:
+                if runner is not None:
+                    await runner.close()
+                runner = await WarmRunner.start(
+                    plan.project, plan.target, sandbox, runner=plan.runner, seconds=lifetime, preload=plan.modules
+                )
+            if done := await runner.run(settings):
+                return _judged(plan, plan.reaching, done, lines=False)
+        return await run(plan, text, sandbox, seconds=seconds)
+
+    try:
+        yield check
+    finally:
+        if runner is not None:
+            await runner.close()
 
 
 def _judged(plan: TestPlan, names: Sequence[str], run: Run, *, lines: bool) -> TestReport:
@@ -311,7 +357,8 @@ def _missing(name: str, run: Run, trouble: str | None) -> Result:
     text = run.uncollected.get(file) or next((t for n, t in run.uncollected.items() if file.startswith(n)), "")
     if name == run.running and trouble:
         return Result(outcome="error", message=trouble)
-    message = _last_line(text) if text else trouble or "The test was not reported."
+    silence = "Not run: a test before it failed." if run.runner == WARM else "The test was not reported."
+    message = _last_line(text) if text else trouble or silence
     return Result(outcome="error", message=message, text=text)
 
 

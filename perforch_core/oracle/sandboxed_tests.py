@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -45,6 +45,8 @@ class TestRun:
     skip: tuple[str, ...] = ()
     calls: int = 0
     lines: bool = False
+    first_failure: bool = False
+    modules: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,7 @@ class Run:
     lines: Mapping[str, frozenset[int]] = field(default_factory=dict)
     calls: tuple[Call, ...] = ()
     uncollected: Mapping[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
     stopped: str = ""
     started: str = ""
     running: str = ""
@@ -144,22 +147,9 @@ def _is_unittest(path: Path) -> bool:
 
 
 async def _run_under(runner: str, project: Project, target: Target, settings: TestRun, sandbox: Sandbox) -> Run:
-    nonce = secrets.token_hex(16)
     path = target.path.resolve()
-    configuration = {
-        "nonce": nonce,
-        "root": str(project.root),
-        "path": str(path),
-        "symbol": target.symbol,
-        "ordinal": find_tests.ordinal(target),
-        "files": list(settings.files),
-        "select": None if settings.select is None else list(settings.select),
-        "skip": list(settings.skip),
-        "test_seconds": settings.test_seconds,
-        "late_allowed": settings.late_allowed,
-        "calls": settings.calls,
-        "lines": settings.lines,
-    }
+    nonce = secrets.token_hex(16)
+    configuration = {"nonce": nonce, **_configuration(project, target, settings)}
     process = await sandbox.open(_command(runner, project, path, settings))
     began = time.monotonic()
     inbox = _Inbox(nonce)
@@ -180,6 +170,24 @@ async def _run_under(runner: str, project: Project, target: Target, settings: Te
         seconds=settings.seconds,
         wall=time.monotonic() - began,
     )
+
+
+def _configuration(project: Project, target: Target, settings: TestRun) -> dict[str, Any]:
+    return {
+        "root": str(project.root),
+        "path": str(target.path.resolve()),
+        "symbol": target.symbol,
+        "ordinal": find_tests.ordinal(target),
+        "files": list(settings.files),
+        "select": None if settings.select is None else list(settings.select),
+        "skip": list(settings.skip),
+        "test_seconds": settings.test_seconds,
+        "late_allowed": settings.late_allowed,
+        "calls": settings.calls,
+        "lines": settings.lines,
+        "first_failure": settings.first_failure,
+        "modules": settings.modules,
+    }
 
 
 def _command(runner: str, project: Project, path: Path, settings: TestRun) -> Command:
@@ -216,7 +224,8 @@ def _why_unusable(runner: str, output: str, outcome: Outcome) -> str:
 class _Inbox:
     """What came over the channel: whole messages that carry the nonce, up to a cap."""
 
-    def __init__(self, nonce: str) -> None:
+    def __init__(self, nonce: str, *, last: str = "done") -> None:
+        self._last = last
         self.messages: list[dict[str, Any]] = []
         self._nonce = nonce
         self._partial = b""
@@ -231,7 +240,7 @@ class _Inbox:
                 message = json.loads(line)
                 if isinstance(message, dict) and message.get("nonce") == self._nonce:
                     self.messages.append(message)
-                    if message.get("kind") == "done":
+                    if message.get("kind") == self._last:
                         return False
         return self._size < _MAX_REPORT and len(self._partial) < _MAX_LINE
 
@@ -267,6 +276,92 @@ async def _read(process: Process, configuration: Mapping[str, Any], inbox: _Inbo
     return False
 
 
+# --- many runs in a row -------------------------------------------------------------------------------------------
+
+
+WARM = "warm"
+"""The `Run.runner` of a run that stops at the first failure in a forked process."""
+
+
+class WarmRunner:
+    """One sandboxed process that has the test runner loaded and forks for every run.
+
+    For screening many candidates: about the import of pytest and its plugins is saved each time. The candidate's text
+    is handed to the loader, so a test that starts another process on the file sees the original there.
+    """
+
+    def __init__(self, project: Project, target: Target, process: Process) -> None:
+        self._project = project
+        self._target = target
+        self._process = process
+        self._turn = asyncio.Lock()
+        self.alive = True
+
+    @classmethod
+    async def start(
+        cls,
+        project: Project,
+        target: Target,
+        sandbox: Sandbox,
+        *,
+        runner: str,
+        seconds: float,
+        preload: Sequence[str] = (),
+    ) -> WarmRunner:
+        """Start one that lives for at most `seconds`, with the modules of `preload` loaded. Raises EnvironmentProblem.
+
+        Where those start threads or load parts of the project, forking is not safe or not honest: then without them.
+        """
+        settings = TestRun(files=(), text=target.text, seconds=seconds, test_seconds=1, late_allowed=1)
+        process = await sandbox.open(_command(runner, project, target.path.resolve(), settings))
+        warm = cls(project, target, process)
+        clean = False
+        try:
+            process.channel.setblocking(False)
+            question = {"warm": True, "preload": list(preload), "root": str(project.root)}
+            answer = await warm._ask(question, last="hello", seconds=60.0)
+            clean = bool(answer and answer[-1].get("clean") is True)
+        finally:
+            if not clean:
+                await warm.close()
+        if not clean and preload:
+            return await cls.start(project, target, sandbox, runner=runner, seconds=seconds)
+        return warm
+
+    async def run(self, settings: TestRun) -> Run | None:
+        """One run; None when the process is no longer of use, and the caller must run the tests afresh."""
+        async with self._turn:
+            began = time.monotonic()
+            configuration = _configuration(self._project, self._target, settings)
+            configuration |= {"text": settings.text, "seconds": settings.seconds}
+            messages = await self._ask(configuration, last="ended", seconds=settings.seconds + 5.0)
+            if not messages or messages[-1].get("kind") != "ended":
+                self.alive = False
+                return None
+            wall = time.monotonic() - began
+            run = _understood(messages)
+            ended = Ended.WALL if wall >= settings.seconds else Ended.EXITED
+            return replace(run, runner=WARM, ended=ended, seconds=settings.seconds, wall=wall)
+
+    async def _ask(self, configuration: dict[str, Any], *, last: str, seconds: float) -> list[dict[str, Any]]:
+        if not self.alive:
+            return []
+        nonce = secrets.token_hex(16)
+        inbox = _Inbox(nonce, last=last)
+        self.alive = False  # until this conversation is over; a cancelled one leaves the process in the middle of it
+        try:
+            async with asyncio.timeout(seconds):
+                self.alive = await _read(self._process, {"nonce": nonce, **configuration}, inbox)
+        except TimeoutError:
+            return []
+        return inbox.messages
+
+    async def close(self) -> None:
+        """End the process. Safe to call twice."""
+        self.alive = False
+        await self._process.close()
+
+
 # --- from messages to a run ---------------------------------------------------------------------------------------
 
 
@@ -278,6 +373,7 @@ def _understood(messages: list[dict[str, Any]]) -> Run:
     calls: list[Call] = []
     uncollected: dict[str, str] = {}
     runner, stopped, started, running, complete, late = "", "", "", "", False, 0
+    modules: tuple[str, ...] = ()
     for message in messages:
         match message.get("kind"):
             case "hello":
@@ -304,6 +400,7 @@ def _understood(messages: list[dict[str, Any]]) -> Run:
             case "done":
                 complete = True
                 reached.update(_names(message, "shared"))
+                modules = tuple(_names(message, "modules"))
     return Run(
         runner=runner,
         names=tuple(names),
@@ -312,6 +409,7 @@ def _understood(messages: list[dict[str, Any]]) -> Run:
         lines=lines,
         calls=tuple(calls),
         uncollected=uncollected,
+        modules=modules,
         stopped=stopped,
         started=started,
         running=running,

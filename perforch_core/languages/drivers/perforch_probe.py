@@ -13,6 +13,7 @@ import builtins
 import hashlib
 import importlib.machinery
 import json
+import linecache
 import os
 import signal
 import socket
@@ -45,16 +46,26 @@ class Channel(object):
         self._nonce = ""
 
     def configuration(self):
-        """The first line from outside: what to run."""
+        """The next line from outside: what to run. None when there will be no more."""
         pieces = []
         while True:
             piece = self._socket.recv(1 << 16)
             pieces.append(piece)
-            if not piece or piece.endswith(b"\n"):
+            if not piece:
+                return None
+            if piece.endswith(b"\n"):
                 break
         settings = json.loads(b"".join(pieces).decode("utf-8"))
         self._nonce = settings.pop("nonce")
         return settings
+
+    def adopt(self):
+        """From now on this process is the one that speaks."""
+        self._owner = self._getpid()
+
+    def end_line(self):
+        """Whatever a child left half said ends here."""
+        self._socket.sendall(b"\n")
 
     def send(self, kind, **fields):
         """One message. A forked child of the tests has nothing to say."""
@@ -224,6 +235,7 @@ class Probe(object):
         self._codec = perforch_codec
         self._channel = channel
         self._path = os.path.realpath(settings["path"])
+        self._text = settings.get("text")
         self._base = os.path.basename(self._path)
         self._symbol = settings["symbol"]
         self._ordinal = settings["ordinal"]
@@ -245,6 +257,9 @@ class Probe(object):
         """From now on the target's file is loaded with the probe in it."""
         setattr(builtins, HIT, self._hit)
         setattr(builtins, LINE, self._line)
+        if self._text is not None:
+            # No time stamp: linecache then never looks at the file for it.
+            linecache.cache[self._path] = (len(self._text), None, self._text.splitlines(True), self._path)
         loader = importlib.machinery.SourceFileLoader
         original = loader.get_code
 
@@ -252,7 +267,7 @@ class Probe(object):
             path = loader_self.get_filename(fullname)
             if not self.is_target(path):
                 return original(loader_self, fullname)
-            return self.compiled(loader_self.get_data(path), path)
+            return self.compiled(loader_self.get_data(path) if self._text is None else self._text, path)
 
         loader.get_code = get_code
 
@@ -353,20 +368,115 @@ def shortened(text):
     return text[: MAX_TEXT // 2] + "\n[...]\n" + text[-MAX_TEXT // 2 :]
 
 
-def start():
-    """Set up a test driver: (channel, settings, probe). The drivers' own folder leaves sys.path."""
+def serve(runner, version, preload, run):
+    """Be a test driver: `run(channel, settings, probe)` once, or, told to stay warm, in a fork for every request.
+
+    The drivers' own folder leaves sys.path. `preload()` imports what every run needs.
+    """
     channel = Channel()
     settings = channel.configuration()
-    probe = Probe(channel, settings)
     here = os.path.dirname(os.path.abspath(__file__))
+    import perforch_codec  # noqa: F401  while its folder is still on the path
+
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != here]
+    warm = settings.get("warm", False)
+    if warm:
+        preload()
+        for name in settings["preload"]:
+            _load(name)
+    channel.send("hello", runner=runner, version=version, clean=not warm or _may_fork(settings["root"]))
+    if not warm:
+        _run(channel, settings, run)
+    while True:
+        channel.end_line()
+        settings = channel.configuration()
+        if settings is None:
+            os._exit(0)
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            channel.adopt()
+            quiet = os.open(os.devnull, os.O_RDWR)
+            for descriptor in (0, 1, 2):
+                os.dup2(quiet, descriptor)
+            _run(channel, settings, run)
+        _wait(pid, settings["seconds"])
+        channel.end_line()
+        channel.send("ended")
+
+
+def _load(name):
+    if name not in sys.modules:
+        try:
+            importlib.import_module(name)
+        except BaseException:  # the run that needs it will say so
+            pass
+
+
+def _may_fork(root):
+    """Whether nothing of the project was loaded and no thread was started by what was loaded beforehand."""
+    try:
+        threads = len(os.listdir("/proc/self/task"))
+    except OSError:
+        threads = threading.active_count()
+    return threads == 1 and not any(_is_own(module, root) for module in list(sys.modules.values()))
+
+
+def _is_own(module, root):
+    """Whether a module is the project's own, not one of its environment, which may lie in the same folder."""
+    path = getattr(module, "__file__", None)
+    if not isinstance(path, str):
+        return False
+    inside = os.path.realpath(path).startswith(os.path.join(os.path.realpath(root), ""))
+    return inside and not path.startswith((os.path.join(sys.prefix, ""), os.path.join(sys.base_prefix, "")))
+
+
+def _foreign_modules(root):
+    """What a run has loaded besides the project's own, in the order of loading."""
+    found = []
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__spec__", None) is None or getattr(module, "__name__", None) != name:
+            continue
+        real = getattr(module, "__file__", None) or name in sys.builtin_module_names
+        if real and "tests" not in name.split(".") and not name.startswith("perforch_") and not _is_own(module, root):
+            found.append(name)
+    return found[:5000]
+
+
+def _run(channel, settings, run):
+    probe = Probe(channel, settings)
     probe.install()
-    return channel, settings, probe
+    try:
+        run(channel, settings, probe)
+    finally:
+        os._exit(1)  # run() leaves by finish()
 
 
-def finish(channel, **fields):
+def _wait(pid, seconds):
+    """Wait for a child and end its whole session when its time is up."""
+    deadline = time.monotonic() + seconds
+    pause = 0.001
+    while True:
+        done, _ = os.waitpid(pid, os.WNOHANG)
+        if done:
+            break
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            break
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.02)
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except OSError:
+        pass
+
+
+def finish(channel, settings, **fields):
     """Say that the run is complete and leave at once: threads and exit handlers of the tests have no more say."""
     sys.stdout.flush()
     sys.stderr.flush()
+    if settings["modules"]:
+        fields["modules"] = _foreign_modules(settings["root"])
     channel.send("done", **fields)
     os._exit(0)

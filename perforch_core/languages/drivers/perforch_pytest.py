@@ -6,6 +6,8 @@ Standard library and pytest only, valid for Python 3.8. See perforch_probe.py fo
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -209,16 +211,33 @@ def _watch_rewriting(probe):
     )
 
 
-def main():
+def preload():
+    """Import the plugins that pytest will load: most of the time of a small run goes into that."""
+    found = importlib.metadata.entry_points()
+    plugins = found.select(group="pytest11") if hasattr(found, "select") else found.get("pytest11", ())
+    for plugin in plugins:
+        try:
+            plugin.load()
+        except Exception:  # pytest itself will say so
+            pass
+    for module in ("unittest", "doctest", "pdb", "_pytest.pytester"):
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            pass
+    hook = getattr(sys.modules.get("_pytest.assertion.rewrite"), "AssertionRewritingHook", None)
+    if hasattr(hook, "_warn_already_imported"):
+        hook._warn_already_imported = lambda self, name: None
+
+
+def run(channel, settings, probe):
     """Serve one run."""
-    channel, settings, probe = perforch_probe.start()
-    channel.send("hello", runner="pytest", version=pytest.__version__)
     _watch_rewriting(probe)
     plugin = Plugin(channel, settings, probe)
     cache = os.path.join(tempfile.gettempdir(), "pytest-cache")
     arguments = [*list(settings["files"]), "--rootdir", settings["root"], "-o", "cache_dir=" + cache]
-    arguments += ["--tb=short", "--maxfail=0", "--capture=fd", "--color=no", "-q", "--show-capture=no"]
-    arguments.append("--continue-on-collection-errors")
+    arguments += ["--tb=short", "--capture=fd", "--color=no", "-q", "--show-capture=no"]
+    arguments += ["--maxfail=1"] if settings["first_failure"] else ["--maxfail=0", "--continue-on-collection-errors"]
     if int(pytest.__version__.split(".")[0]) >= 8:
         arguments += ["-o", "verbosity_assertions=1"]  # the difference itself, still cut to a few lines
     for module, options in _QUIET:
@@ -230,8 +249,8 @@ def main():
     except BaseException as error:  # a SystemExit from an import included
         status = -1
         channel.send("stopped", text=perforch_probe.shortened("%s: %s" % (type(error).__name__, error)))
-    perforch_probe.finish(channel, status=status, shared=plugin.shared())
+    perforch_probe.finish(channel, settings, status=status, shared=plugin.shared())
 
 
 if __name__ == "__main__":
-    main()
+    perforch_probe.serve("pytest", pytest.__version__, preload, run)

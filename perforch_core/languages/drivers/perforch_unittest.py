@@ -107,7 +107,7 @@ def _traceback_text(err):
     own = os.path.dirname(unittest.__file__)
     lines = []
     for frame in traceback.extract_tb(trace):
-        if not frame.filename.startswith((own, os.path.dirname(os.path.abspath(__file__)))):
+        if not frame.filename.startswith((own, os.path.dirname(os.path.abspath(__file__)), "<frozen ")):
             lines.append("%s:%d: in %s" % (os.path.relpath(frame.filename), frame.lineno, frame.name))
             lines.append("    %s" % (frame.line or ""))
     text = "%s: %s" % (kind.__name__, value)
@@ -164,23 +164,26 @@ def _collect(channel, settings, probe):
     return tests, names, shared
 
 
-def main():
+def preload():
+    """Nothing more than what is imported here already."""
+
+
+def run(channel, settings, probe):
     """Serve one run."""
-    channel, settings, probe = perforch_probe.start()
-    channel.send("hello", runner="unittest", version="%d.%d" % sys.version_info[:2])
     tests, names, shared = _collect(channel, settings, probe)
     for start in range(0, len(tests), 500):
         channel.send("collected", names=[names[id(test)] for test in tests[start : start + 500]])
     result = Result(channel, probe, names, settings)
     result.buffer = True
+    result.failfast = settings["first_failure"]
     status = 0
     try:
         unittest.TestSuite(tests).run(result)
     except BaseException as error:
         status = -1
         channel.send("stopped", text=perforch_probe.shortened("%s: %s" % (type(error).__name__, error)))
-    perforch_probe.finish(channel, status=status, shared=shared)
+    perforch_probe.finish(channel, settings, status=status, shared=shared)
 
 
 if __name__ == "__main__":
-    main()
+    perforch_probe.serve("unittest", "%d.%d" % sys.version_info[:2], preload, run)

@@ -405,6 +405,55 @@ async def test_tests_that_swallow_the_canary_are_no_evidence(
     assert await project_tests.canary(kept, sandbox)
 
 
+async def test_screening_agrees_with_a_full_run_and_survives_what_candidates_do(
+    project: Callable[..., Path], sandbox: Sandbox, bare_python: str
+) -> None:
+    plan = await plan_for(project(SHOP), "shop.py", "dedupe", sandbox, python=bare_python)
+    text = plan.target.text
+    async with project_tests.screening(plan, sandbox, seconds=4) as check:
+        assert (await check(text)).names == REACHING
+        failing = await check(text.replace("not in", "in"))
+        assert failing.names == REACHING[:1] and "Lists differ" in failing.failures[0].message
+        for old, new in CHEATS.values():
+            report = await check(text.replace(old, new))
+            assert report.names == () and report.failed == 2
+        for new in (
+            "import os; os.kill(os.getppid(), 9)",
+            "import os; os.killpg(0, 9)",
+            "import os\n    if os.fork() == 0:\n        os.setsid()\n        while True: pass\n    os._exit(0)",
+            "while True:\n        try:\n            while True: pass\n        except BaseException: pass",
+            "import socket, os\n    for fd in range(3, 20):\n        try: os.write(fd, b'{\"kind')\n"
+            "        except OSError: pass\n    os._exit(0)",
+        ):
+            report = await check(text.replace("seen = set()", new))
+            assert report.names == () and report.failed == 2
+        assert (await check(text)).names == REACHING, "nothing of those before is left in the way"
+
+
+@pytest.mark.parametrize(
+    "helper",
+    ["import threading, time\nthreading.Thread(target=time.sleep, args=(99,), daemon=True).start()", "import shop"],
+)
+async def test_screening_does_not_load_beforehand_what_starts_threads_or_holds_the_target(
+    project: Callable[..., Path], sandbox: Sandbox, bare_python: str, helper: str
+) -> None:
+    away = (
+        Path(bare_python).parent.parent / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    )
+    (away / "away_helper.py").write_text(helper + "\n")
+    tests = SHOP["tests/test_shop.py"].replace("import unittest", "import unittest, away_helper")
+    try:
+        plan = await plan_for(
+            project({**SHOP, "tests/test_shop.py": tests}), "shop.py", "dedupe", sandbox, python=bare_python
+        )
+        assert plan.reaching == REACHING and "away_helper" in plan.modules and "shop" not in plan.modules
+        async with project_tests.screening(plan, sandbox) as check:
+            assert (await check(plan.target.text)).names == REACHING
+            assert (await check(plan.target.text.replace("not in", "in"))).names == REACHING[:1]
+    finally:
+        (away / "away_helper.py").unlink()
+
+
 async def test_failures_on_the_original_are_said(
     project: Callable[..., Path], sandbox: Sandbox, bare_python: str
 ) -> None:
