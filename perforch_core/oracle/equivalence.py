@@ -418,7 +418,9 @@ def has_identity(node: list[Any]) -> bool:
     return node[0] in _MUTABLE or (node[0] == "special" and node[1] == "numpy.ndarray")
 
 
-_Path = tuple[Any, str] | None
+_Path = tuple[Any, str | tuple[str, int]] | None
+"""Where a node is: the path to its parent, and a label; ("[{}]", n) stands for the text of the expected side's node n,
+which is only made when there is something to tell."""
 
 
 class _Walk:
@@ -486,7 +488,7 @@ class _Walk:
         if a[0] in ("record", "opaque") and (a[1] != b[1] or len(a) != len(b)):
             return self._unlike(i, j, a, b, path)
         if a[0] == "opaque" or _is_closure(a):
-            self._unclear = self._unclear or f"{_text(path)} is a {type_word(a)}, which has no data form"
+            self._unclear = self._unclear or f"{self._text(path)} is a {type_word(a)}, which has no data form"
             return None
         if a[0] in ("float", "complex"):
             return self._floats(i, j, a, b, path)
@@ -507,10 +509,10 @@ class _Walk:
 
     def _unlike(self, i: int, j: int, a: list[Any], b: list[Any], path: _Path) -> str:
         types = f"{type_word(b)} instead of {type_word(a)}"
-        return f"{_text(path)}: expected {_show(self.left, i)}, got {_show(self.right, j)} ({types})"
+        return f"{self._text(path)}: expected {_show(self.left, i)}, got {_show(self.right, j)} ({types})"
 
     def _other_value(self, i: int, j: int, path: _Path) -> str:
-        return f"{_text(path)}: expected {_show(self.left, i)}, got {_show(self.right, j)}"
+        return f"{self._text(path)}: expected {_show(self.left, i)}, got {_show(self.right, j)}"
 
     def _alias(self, i: int, j: int, path: _Path) -> tuple[bool, str | None]:
         """Keep the bijection between mutable nodes. (seen before, words on a difference)."""
@@ -522,10 +524,10 @@ class _Walk:
             self._first[0][i] = self._first[1][j] = path
             return False, None
         if partner is not None:
-            shared = _text(self._first[0][i])
-            return True, f"{_text(path)}: expected the same object as {shared}, got another one"
-        shared = _text(self._first[1][j])
-        return True, f"{_text(path)}: expected an object of its own, got the same object as {shared}"
+            shared = self._text(self._first[0][i])
+            return True, f"{self._text(path)}: expected the same object as {shared}, got another one"
+        shared = self._text(self._first[1][j])
+        return True, f"{self._text(path)}: expected an object of its own, got the same object as {shared}"
 
     def _unite(self, i: int, j: int) -> bool:
         """Merge the classes of two nodes; False when they were one already, so that nothing is left to compare."""
@@ -554,8 +556,8 @@ class _Walk:
         if [name for name, _ in a] != [name for name, _ in b]:
             left, right = {name for name, _ in a}, {name for name, _ in b}
             if left == right:
-                return f"{_text(path)}: the same fields in another order"
-            return f"{_text(path)}: other fields ({_clip(', '.join(sorted(left ^ right)))})"
+                return f"{self._text(path)}: the same fields in another order"
+            return f"{self._text(path)}: other fields ({_clip(', '.join(sorted(left ^ right)))})"
         for (name, i), (_, j) in reversed(list(zip(a, b, strict=True))):
             self._stack.append((i, j, (path, f".{name}")))
         return None
@@ -566,11 +568,11 @@ class _Walk:
             return None
         if keys != others:
             if sorted(keys) == sorted(others) and len(set(keys)) == len(keys):
-                return f"{_text(path)}: the same keys in another order"
+                return f"{self._text(path)}: the same keys in another order"
             return self._extra_or_missing("key", (a, keys), (b, others), path)
         for (key, i), (other, j) in reversed(list(zip(a, b, strict=True))):
-            self._stack.append((i, j, (path, f"[{_show(self.left, key, 30)}]")))
-            self._stack.append((key, other, (path, f" key {_show(self.left, key, 30)}")))
+            self._stack.append((i, j, (path, ("[{}]", key))))
+            self._stack.append((key, other, (path, (" key {}", key))))
         return None
 
     def _sets(self, a: list[int], b: list[int], path: _Path) -> str | None:
@@ -602,7 +604,7 @@ class _Walk:
         mine = [self._left_digests.of(i) for i in a]
         other = [self._right_digests.of(j) for j in b]
         if None in mine or None in other:
-            self._unclear = self._unclear or f"{_text(path)} holds itself"
+            self._unclear = self._unclear or f"{self._text(path)} holds itself"
             return None, None
         return mine, other  # type: ignore[return-value]
 
@@ -612,9 +614,9 @@ class _Walk:
         extra, missing = Counter(other[1]) - Counter(mine[1]), Counter(mine[1]) - Counter(other[1])
         if missing:
             index = mine[0][mine[1].index(next(iter(missing)))][0]
-            return f"{_text(path)}: {word} {_show(self.left, index, 60)} is missing"
+            return f"{self._text(path)}: {word} {_show(self.left, index, 60)} is missing"
         index = other[0][other[1].index(next(iter(extra)))][0]
-        return f"{_text(path)}: {word} {_show(self.right, index, 60)} is too many"
+        return f"{self._text(path)}: {word} {_show(self.right, index, 60)} is too many"
 
     def _unordered_result(self, i: int, j: int, path: _Path) -> str | None:
         """Compare the result as declared: its items (or all that is inside) in any order. Aliases are not looked at."""
@@ -654,22 +656,21 @@ class _Walk:
             mine, other = self._both_digests(values, partners, path)
             if mine is None or other is None or mine == other:
                 return None
-            return f"{_text(path)}: other values behind the same keys"
+            return f"{self._text(path)}: other values behind the same keys"
         for (key, i), digest in zip(a, keys, strict=True):
-            self._stack.append((i, place[digest][1], (path, f"[{_show(self.left, key, 30)}]")))
+            self._stack.append((i, place[digest][1], (path, ("[{}]", key))))
         return None
+
+    def _text(self, path: _Path) -> str:
+        labels: list[str] = []
+        while path is not None:
+            path, label = path
+            labels.append(label if isinstance(label, str) else label[0].format(_show(self.left, label[1], 30)))
+        labels.reverse()
+        if len(labels) > 12:
+            labels[6:-5] = ["…"]
+        return "".join(labels)
 
 
 def _items(count: int) -> str:
     return "1 item" if count == 1 else f"{count} items"
-
-
-def _text(path: _Path) -> str:
-    labels: list[str] = []
-    while path is not None:
-        path, label = path
-        labels.append(label)
-    labels.reverse()
-    if len(labels) > 12:
-        labels[6:-5] = ["…"]
-    return "".join(labels)
