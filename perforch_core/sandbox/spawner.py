@@ -8,6 +8,7 @@ import fcntl
 import itertools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from perforch_core.sandbox import supervisor
 from perforch_core.task import EnvironmentProblem
 
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent.parent
@@ -120,6 +122,7 @@ class Spawner:
         self._keys = itertools.count(1)
         self._starting: dict[int, asyncio.Future[int]] = {}
         self._ends: dict[int, asyncio.Future[End]] = {}
+        self._sessions: dict[int, int] = {}
         self._orphans: OrderedDict[int, End] = OrderedDict()
         self._orphan_news = asyncio.Event()
 
@@ -144,6 +147,8 @@ class Spawner:
         except EnvironmentProblem:
             self._ends.pop(key, None)
             raise
+        if spec.kill_session and not end.done():
+            self._sessions[key] = pid
         return Started(self, key, pid, end)
 
     def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
@@ -200,6 +205,7 @@ class Spawner:
         starting, ends = list(self._starting.values()), list(self._ends.values())
         self._starting.clear()
         self._ends.clear()
+        self._sessions.clear()
         if self._loop is None or self._loop.is_closed():
             return
         for begun in starting:
@@ -220,9 +226,18 @@ class Spawner:
             except ConnectionResetError:
                 data = b""
             if not data:
-                self._disconnect()
+                self._lost()
                 return
             self._note(json.loads(data))
+
+    def _lost(self) -> None:
+        """The supervisor was killed. The first process of each program went with it; end those that they started."""
+        sessions = list(self._sessions.values())
+        self._disconnect()
+        for session in sessions:
+            for pid in supervisor.session_members(session):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _note(self, message: dict[str, Any]) -> None:
         if "orphan" in message:
@@ -238,6 +253,7 @@ class Spawner:
         elif "failed" in message and begun is not None and not begun.done():
             begun.set_exception(EnvironmentProblem(f"The program could not be started: {message['failed']}"))
         elif "ended" in message:
+            self._sessions.pop(key, None)
             end = self._ends.pop(key, None)
             if end is not None and not end.done():
                 end.set_result(End(message["ended"], message["cpu"], message["peak"]))
