@@ -140,6 +140,8 @@ async def calibrate(
     with too_slow(stratum, limit=patience(slow), before=slow):
         quick, _ = await _per_call(after, cases, target=target, timeout=patience(slow))
     inputs = distinct_inputs(stratum.n, slow, target=target)
+    if stratum.fixed:
+        inputs = min(inputs, max(1, (len(stratum.fixed) - 1) // 2))
     most = int(min(MOST_CALLS, max(inputs, PREPARE_SECONDS / copying)))
     if max(slow, quick) < ALIKE * min(slow, quick):
         # More copies of the arguments mean more cache misses per call, so alike versions get blocks of one length.
@@ -211,7 +213,12 @@ async def _overhead(before: Timeable, after: Timeable, cases: Sequence[Case], ca
 
 
 async def warm_up(driver: Timeable, side: Side, cases: Sequence[Case]) -> None:
-    """Let the interpreter specialise and lazy imports happen, on inputs that no timed block uses."""
+    """Let the interpreter specialise and lazy imports happen, on inputs that no timed block uses.
+
+    Long calls need none: what it would change is a small part of them.
+    """
+    if side.calls == 1:
+        return
     await driver.load(cases)
     await driver.block(max(len(cases), side.calls // 8), timeout=60.0)
 

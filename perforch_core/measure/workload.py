@@ -38,7 +38,8 @@ class Stratum:
     """One kind of input. `make(seed, count)` gives different inputs for different seeds.
 
     `n` is the size it states. `sized` strata differ in nothing but size and are used for growth and crossover.
-    `rounds` limits a stratum to the first so many rounds: enough for growth, where no claim is made.
+    `rounds` limits a stratum to the first so many rounds: enough for growth, where no claim is made. `fixed` are all
+    the inputs there are, where no new ones can be made: then care is taken that no process is timed on one it has seen.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Stratum:
     make: Make
     sized: bool = True
     rounds: int | None = None
+    fixed: tuple[Case, ...] = ()
 
 
 Workload = tuple[Stratum, ...]
@@ -67,19 +69,17 @@ def maker(signature: Signature, samples: Sequence[Case] = ()) -> MakeSized:
 def given(cases: Sequence[Case], *, name: str = "given", n: int | None = None) -> Workload:
     """A workload of fixed cases (the user's, captured, or of a benchmark). Raises NoWorkload for none.
 
-    There are no others to be had, so each set of inputs is a rotation or a choice of these.
+    There are no others to be had, so each set of inputs is a choice of these.
     """
     if not cases:
         raise NoWorkload("the workload holds no calls; make it yield at least one")
+    fixed = tuple(cases)
 
     def make(seed: int, count: int) -> list[Case]:
-        rng = random.Random(seed)
-        if count <= len(cases):
-            return rng.sample(list(cases), count)
-        start = rng.randrange(len(cases))
-        return [cases[(start + i) % len(cases)] for i in range(count)]
+        return random.Random(seed).sample(fixed, min(count, len(fixed)))
 
-    return (Stratum(name=name, n=n if n is not None else max(c.size for c in cases), make=make, sized=False),)
+    size = n if n is not None else max(c.size for c in fixed)
+    return (Stratum(name=name, n=size, make=make, sized=False, fixed=fixed),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from perforch_core.evidence import Comparison, Verdict
 from perforch_core.languages.interface import Case
 from perforch_core.measure import lock
 from perforch_core.measure.compare import compare
-from perforch_core.measure.workload import Stratum, Workload
+from perforch_core.measure.workload import Stratum, Workload, given
 from perforch_core.task import Event
 
 pytestmark = pytest.mark.slow
@@ -95,6 +95,28 @@ def f(n):
     result = await run(plain, cached, (Stratum(name="value", n=20_000, make=make),))
     assert result.verdict is Verdict.INDISTINGUISHABLE, result
     assert any("cache" in note for note in result.notes)
+
+
+FIBONACCI = "def f(n):\n    return n if n < 2 else f(n - 1) + f(n - 2)\n"
+REMEMBERED = """
+known = {}
+def f(n):
+    if n not in known:
+        known[n] = slow(n)
+    return known[n]
+def slow(n):
+    return n if n < 2 else slow(n - 1) + slow(n - 2)
+"""
+BETTER = "def f(n):\n    a, b = 0, 1\n    for _ in range(n): a, b = b, a + b\n    return a\n"
+
+
+@pytest.mark.parametrize("values", [[16], [15, 16], [12, 13, 14, 15, 16, 17]])
+async def test_where_no_new_inputs_can_be_made_a_cache_is_not_a_speedup_either(values: list[int]) -> None:
+    workload = given([case(value) for value in values], n=1)
+    result = await run(FIBONACCI, REMEMBERED, workload, budget=6.0)
+    assert result.verdict is Verdict.INDISTINGUISHABLE, result
+    result = await run(FIBONACCI, BETTER, workload)
+    assert result.verdict is Verdict.FASTER, result
 
 
 async def test_other_results_on_timed_inputs_are_not_equivalent() -> None:

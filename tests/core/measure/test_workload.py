@@ -191,6 +191,6 @@ def test_given_cases_are_taken_as_they_are() -> None:
     cases = [Case(arguments=case(i).arguments, size=i) for i in range(5)]
     (stratum,) = given(cases)
     assert stratum.n == 4
-    assert len(stratum.make(1, 3)) == 3 and len(stratum.make(1, 12)) == 12
+    assert len(stratum.make(1, 3)) == 3 and len(stratum.make(1, 12)) == 5 and stratum.fixed == tuple(cases)
     with pytest.raises(NoWorkload):
         given([])
