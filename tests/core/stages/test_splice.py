@@ -284,6 +284,12 @@ def test_a_nested_function() -> None:
         assert text_of(put(answer, "outer.inner", text)) == text.replace("a + b", "b + a")
 
 
+def test_a_nested_function_with_nonlocal() -> None:
+    text = "def outer(a):\n    def inner(b):\n        nonlocal a\n        a += b\n    inner(1)\n    return a\n"
+    answer = "def inner(b):\n    nonlocal a\n    a = a + b"
+    assert text_of(put(answer, "outer.inner", text)) == text.replace("a += b", "a = a + b")
+
+
 def test_decorators_that_the_answer_adds_stand_below_the_originals() -> None:
     text = "import functools\n\n\n@app.route('/')\n@functools.lru_cache(maxsize=3)\ndef f(x):\n    return x\n"
     answer = "from functools import lru_cache, wraps\n\n@lru_cache(None)\n@wraps(f)\ndef f(x):\n    return 1"
