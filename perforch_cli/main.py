@@ -35,7 +35,8 @@ def lsp(
     import subprocess
 
     # The server is another face of the core; this one does not import it, it only starts it in its place.
-    raise typer.Exit(subprocess.call([sys.executable, "-m", "perforch_lsp.server"]))
+    # -P: the workspace, where editors start it, must not be where Python looks for modules.
+    raise typer.Exit(subprocess.call([sys.executable, "-P", "-m", "perforch_lsp.server"]))
 
 
 @app.command("doctor")

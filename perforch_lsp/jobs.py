@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -264,7 +265,30 @@ async def apply(session: Session, suggestion: Suggestion) -> None:
     if not answer.applied:
         why = f" ({answer.failure_reason})" if answer.failure_reason else ""
         raise UserError(f"The editor did not apply the change to {suggestion.symbol}{why}. Apply it again.")
-    session.jobs.suggestion_changed(session.suggestions.set_state(suggestion.id, "applied"))
+    decide(session, suggestion, accepted=True)
+
+
+def decide(session: Session, suggestion: Suggestion, *, accepted: bool) -> None:
+    """The user has applied or rejected a suggestion. The profile learns of it; nobody waits for that."""
+    if suggestion.state == ("applied" if accepted else "rejected"):
+        return
+    decided = session.suggestions.set_state(suggestion.id, "applied" if accepted else "rejected")
+    session.jobs.suggestion_changed(decided)
+    session.spawn(asyncio.to_thread(_record, decided, accepted))
+
+
+def _record(suggestion: Suggestion, accepted: bool) -> None:
+    from perforch_core.routing.profile import Profile, default_path
+
+    with Profile(default_path()) as profile:
+        profile.record_verdict(
+            suggestion.id,
+            model=suggestion.result["model"] or "",
+            language=suggestion.result["language"],
+            stage=Stage(suggestion.stage),
+            accepted=accepted,
+            rule=suggestion.rule,
+        )
 
 
 async def show(session: Session, suggestion: Suggestion) -> None:

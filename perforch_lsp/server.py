@@ -14,6 +14,7 @@ from perforch_lsp.features import (
     code_lens,
     configuration,
     diagnostics,
+    did_change,
     execute_command,
     lifecycle,
     listing,
@@ -33,6 +34,7 @@ def create_server(*, engine_command: Sequence[str] | None = None) -> Session:
     server.feature(types.WINDOW_WORK_DONE_PROGRESS_CANCEL)(lifecycle.cancel_progress)
     server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)(configuration.changed)
     server.feature(types.TEXT_DOCUMENT_DID_OPEN)(diagnostics.opened)
+    server.feature(types.TEXT_DOCUMENT_DID_CHANGE)(did_change.handle)
     server.feature(types.TEXT_DOCUMENT_DID_SAVE)(diagnostics.saved)
     server.feature(types.TEXT_DOCUMENT_DID_CLOSE)(diagnostics.closed)
     server.feature(types.TEXT_DOCUMENT_CODE_ACTION, code_action.OPTIONS)(code_action.handle)

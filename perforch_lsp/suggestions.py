@@ -37,6 +37,19 @@ class Suggestion:
         return self.base[self.start : self.end]
 
     @property
+    def new_code(self) -> str:
+        """The target's text with the suggestion in it."""
+        before = sum(len(e.new) - len(e.old) for e in self.edits if e.end <= self.start and e.start < self.start)
+        inside = sum(len(e.new) - len(e.old) for e in self.edits if self.start <= e.start <= self.end)
+        return self.after[self.start + before : self.end + before + inside]
+
+    @property
+    def rule(self) -> str | None:
+        """The built-in rule that made it, if one did."""
+        rules = [a["rule"] for a in self.result["tried"] if a["model"] == self.result["model"]]
+        return rules[-1] if rules else None
+
+    @property
     def after(self) -> str:
         """The whole text of the request with the suggestion in it."""
         return apply(self.base, self.edits)

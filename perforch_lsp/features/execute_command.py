@@ -70,8 +70,8 @@ async def show_report(ls: Session, *args: Any) -> dict[str, str]:
 
 def reject(ls: Session, *args: Any) -> dict[str, Any]:
     """perforch.reject: never show this suggestion again."""
-    suggestion = ls.suggestions.set_state(_suggestion(ls, args).id, "rejected")
-    ls.jobs.suggestion_changed(suggestion)
+    suggestion = _suggestion(ls, args)
+    jobs.decide(ls, suggestion, accepted=False)
     return {"rejected": True, "id": suggestion.id}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,9 +24,12 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     """Starts servers; they are ended afterwards."""
     editors: list[Editor] = []
 
+    # Verdicts go into the profile, reports into the cache: never the ones of whoever runs the tests.
+    environment = {**os.environ, "PERFORCH_CONFIG": str(tmp_path / "config"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
     async def make(name: str, *, command: list[str] | None = None, **options: Any) -> Editor:
         client = make_test_lsp_client()
-        await client.start_io(*(command or [sys.executable, "-P", str(SCRIPTED)]), cwd=str(tmp_path))
+        await client.start_io(*(command or [sys.executable, "-P", str(SCRIPTED)]), cwd=str(tmp_path), env=environment)
         editor = Editor(client, tmp_path)
         editors.append(editor)
         await editor.start(name, **options)

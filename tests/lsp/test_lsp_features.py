@@ -71,6 +71,7 @@ async def test_a_ready_suggestion_is_an_action_that_edits(editor: Editor, editor
         assert editor.apply_workspace_edit(action.edit).applied
     after = "import math\n" + before.replace("return x + 1", "return 1 + x").replace("f(x)\n", "f(x) - 1\n")
     assert editor.texts[uri] == after
+    assert [s["state"] for s in await editor.suggestions()] == ["applied"]
     assert await editor.actions(uri, "1 + x", kind=AUTOMATIC) == []
 
 

@@ -9,6 +9,9 @@ from lsp_editor import Editor, Start
 from lsprotocol import types
 from pygls.uris import to_fs_path
 
+from perforch_core.routing.profile import FILE, Profile
+from perforch_core.task import Stage
+
 SMILE = "😋"
 
 
@@ -230,6 +233,24 @@ async def test_cancel_by_command_and_by_the_bar(editor: Editor) -> None:
     assert (await editor.command("perforch.cancel", second)) == {"cancelled": False}
     assert "no job nonsense" in (await editor.error("perforch.cancel", "nonsense"))[1]
     assert editor.messages == []
+
+
+def verdicts(editor: Editor) -> tuple[int, int]:
+    with Profile(editor.root / "config" / FILE) as profile:
+        return profile.acceptance("rules", stage=Stage.REFINE)
+
+
+async def test_the_profile_learns_what_was_accepted_and_rejected(start: Start) -> None:
+    editor = await start("vscode")
+    uri = editor.open("m.py", program(SUGGEST))
+    await editor.ended(await editor.optimize(uri, "x + 1"))
+    (suggestion,) = await editor.suggestions()
+    await editor.command("perforch.apply", suggestion["id"])
+    await editor.until(lambda: verdicts(editor) == (1, 1), "the verdict")
+    uri = editor.open("n.py", program(SUGGEST))
+    await editor.ended(await editor.optimize(uri, "x + 1"))
+    await editor.command("perforch.reject", (await editor.suggestions())[-1]["id"])
+    await editor.until(lambda: verdicts(editor) == (1, 2), "the verdict")
 
 
 async def test_reject_and_retry(editor: Editor) -> None:
