@@ -22,15 +22,20 @@ from perforch_core.sandbox.interface import Command, Ended, Limits, Outcome, Pol
 ENFORCED, WATCHED, NONE = "enforced", "watched", "none"
 
 _ATTACKS = Path(__file__).with_name("attacks.py")
-_MEMORY = 256 << 20
+_MEMORY = 128 << 20
 _SWARM = """
 import os, time
 for _ in range(3):
     if os.fork() == 0:
-        block = bytearray(120 << 20)
+        block = bytearray(60 << 20)
         for i in range(0, len(block), 4096): block[i] = 1
         time.sleep(20)
 time.sleep(20)
+"""
+_PERMISSIONS = """
+import os, sys
+try: os.chmod(sys.argv[1], 0o777)
+except OSError: print("refused")
 """
 _DAEMON = """
 import os, time
@@ -56,6 +61,7 @@ async def prove(sandbox: Sandbox) -> dict[str, str]:
                 sandbox, "import os\nwhile True: os.write(1, b'x' * 65536)", "output flood", {Ended.OUTPUT: ENFORCED}
             ),
             _ends(sandbox, _SWARM, "memory of the tree", {Ended.MEMORY: WATCHED}, policy=Policy.COMPILE),
+            _permissions(sandbox, world),
             _daemon(sandbox),
         )
         killed = world.bystander.poll() is not None
@@ -82,6 +88,12 @@ async def _ends(
     return name, words.get(outcome.ended, NONE)
 
 
+async def _permissions(sandbox: Sandbox, world: _World) -> tuple[str, str]:
+    """Build scripts are the weaker case: a linker must be able to change modes."""
+    outcome = await _python(sandbox, _PERMISSIONS, str(world.told["owned"]), policy=Policy.COMPILE)
+    return "change permissions", ENFORCED if outcome.stdout.strip() == b"refused" else NONE
+
+
 async def _daemon(sandbox: Sandbox) -> tuple[str, str]:
     token = "perforch-daemon-" + secrets.token_hex(8)
     await _python(sandbox, _DAEMON, token, policy=Policy.COMPILE)
@@ -99,7 +111,7 @@ async def _python(sandbox: Sandbox, code: str, *arguments: str, policy: Policy =
             argv=(sys.executable, "-I", "-S", "-c", code, *arguments),
             policy=policy,
             cwd=Path("/"),
-            limits=Limits(wall=4.0, cpu=0.5, memory=_MEMORY, output=1 << 20),
+            limits=Limits(wall=4.0, cpu=0.5 if policy is Policy.RUN else 4.0, memory=_MEMORY, output=1 << 20),
             readable=tuple(sorted(prefixes)),
         )
     )

@@ -25,7 +25,7 @@ import sys
 import time
 from typing import Any
 
-from perforch_core.sandbox import landlock
+from perforch_core.sandbox import landlock, watch
 
 _PARK = 400
 """Descriptors are parked above this number while they are put in order; no specification uses one so high."""
@@ -43,6 +43,8 @@ class _Run:
         self.session: bool = spec["kill_session"]
         self.trash: list[str] = spec["trash"]
         self.cpu, self.peak = 0.0, 0
+        self.status: int | None = None
+        self.heirs: set[int] = set()
 
 
 def main(descriptor: int) -> None:
@@ -208,35 +210,74 @@ def _reap(owner: socket.socket, runs: dict[int, _Run]) -> None:
         run = runs.get(pid)
         if run is None:
             _say(owner, {"orphan": pid, "cpu": cpu, "peak": peak})
+            for run in list(runs.values()):
+                run.heirs.discard(pid)
+                _report(owner, runs, run)
             continue
-        _kill(run)
-        del runs[pid]
-        remove(run.trash)
-        _say(owner, {"id": run.key, "ended": status, "cpu": cpu, "peak": peak})
+        run.status, run.cpu, run.peak = status, cpu, peak
+        _end_session(run)
+        # Killed before it could take its children along: they are ours now, and the program ends with them.
+        run.heirs = {heir for heir in run.heirs if _parent(heir) == os.getpid()}
+        _report(owner, runs, run)
+
+
+def _report(owner: socket.socket, runs: dict[int, _Run], run: _Run) -> None:
+    if run.status is None or run.heirs:
+        return
+    del runs[run.pid]
+    remove(run.trash)
+    _say(owner, {"id": run.key, "ended": run.status, "cpu": run.cpu, "peak": run.peak})
 
 
 def _kill(run: _Run) -> None:
-    """Kill the run's first process and, where no namespace does it for us, every other process of its session.
+    """Kill the run's first process and what else would not die with it.
+
+    Where bubblewrap is the first process, its child holds the namespace: the kernel ends the rest with it. bubblewrap
+    is stopped before, so that it starts no child we do not see.
+    """
+    if run.status is None:
+        if not run.session:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(run.pid, signal.SIGSTOP)
+            deadline = time.monotonic() + 0.1
+            while _state(run.pid) not in (b"T", b"Z", b"") and time.monotonic() < deadline:
+                time.sleep(0.0005)
+            run.heirs |= set(watch.children(run.pid))
+            for heir in run.heirs:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(heir, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(run.pid, signal.SIGKILL)
+    _end_session(run)
+
+
+def _end_session(run: _Run) -> None:
+    """Kill every process of the run's session, where no namespace does it for us.
 
     A sandboxed program cannot leave its session: the filter refuses setsid.
     """
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(run.pid, signal.SIGKILL)
     if not run.session:
         return
     deadline = time.monotonic() + 5
-    while members := session_members(run.pid):
+    while members := [pid for pid in session_members(run.pid) if pid != run.pid]:
         # Stopped first, so that a fork bomb cannot outrun us.
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in members:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, number)
-        for pid in members:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG) if pid != run.pid else None
         if time.monotonic() > deadline:
             return
         time.sleep(0.001)
+
+
+def _state(pid: int) -> bytes:
+    fields = watch.stat_fields(pid)
+    return fields[0] if fields else b""
+
+
+def _parent(pid: int) -> int:
+    fields = watch.stat_fields(pid)
+    return int(fields[1]) if fields else 0
 
 
 def session_members(session: int) -> list[int]:
@@ -245,10 +286,9 @@ def session_members(session: int) -> list[int]:
     for name in os.listdir("/proc"):  # noqa: PTH208
         if not name.isdigit():
             continue
-        with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
-            fields = file.read().rpartition(b")")[2].split()
-            if int(fields[3]) == session and fields[0] not in (b"Z", b"X"):
-                found.append(int(name))
+        fields = watch.stat_fields(int(name))
+        if fields and int(fields[3]) == session and fields[0] not in (b"Z", b"X"):
+            found.append(int(name))
     return found
 
 

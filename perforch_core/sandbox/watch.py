@@ -23,28 +23,39 @@ def tree(root: int) -> list[int]:
     """`root` and all its living descendants, by host pid."""
     found = [root]
     for pid in found:
-        found.extend(_children(pid))
+        found.extend(children(pid))
     return found
 
 
-def _children(pid: int) -> list[int]:
-    children: list[int] = []
+def children(pid: int) -> list[int]:
+    """The living children of `pid`, by host pid."""
+    found: list[int] = []
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
-            children.extend(map(int, (task / "children").read_bytes().split()))
+            found.extend(map(int, (task / "children").read_bytes().split()))
     except OSError:
         pass
-    return children
+    return found
+
+
+def stat_fields(pid: int) -> list[bytes]:
+    """What /proc/PID/stat says after the command's name (state, parent, group, session, ...); empty when gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 def usage(pids: Iterable[int]) -> Usage:
     """The sum over `pids`. Pages shared after a fork count once per process: see `proportional_memory`."""
     cpu, memory, count = 0.0, 0, 0
     for pid in pids:
+        fields = stat_fields(pid)
         try:
-            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
             status = Path(f"/proc/{pid}/status").read_bytes()
         except OSError:
+            continue
+        if not fields:
             continue
         cpu += sum(map(int, fields[11:15])) / _TICK
         memory += _kilobytes(status, b"RssAnon:") + _kilobytes(status, b"RssShmem:")

@@ -96,7 +96,7 @@ ATTACKS = {
     ),
     "another's limits": (
         "import resource\n"
-        "for pid in (BYSTANDER, OWNER, os.getppid() or BYSTANDER):\n"
+        "for pid in (BYSTANDER, OWNER):\n"
         "  attempt(pid, lambda pid=pid: resource.prlimit(pid, resource.RLIMIT_CPU, (0, 0)))"
     ),
     "own limits upwards": (
