@@ -200,6 +200,7 @@ async def run(arguments: argparse.Namespace) -> list[Row]:
                 after = same_meaning(base, number % 3)
                 for row in rows:
                     row.same.append(await ask(row, base, after, number))
+                await asyncio.sleep(0.2)  # lets others who wait for the measuring lock have their turn
                 show(f"same {number + 1}/{arguments.pairs}")
             for factor, (more, less) in FACTORS.items():
                 for number in range(arguments.power):
