@@ -141,6 +141,9 @@ class PythonHarness:
             ready = await asyncio.wait_for(loop.sock_recv(process.channel, 1), LOAD_SECONDS)
         except (TimeoutError, OSError):
             ready = b""
+        except asyncio.CancelledError:
+            await process.close()  # nobody else knows of it yet
+            raise
         if ready != b"R":
             outcome = await process.close()
             said = outcome.stderr.decode(errors="replace").strip()[-600:]
