@@ -12,12 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from perforch_core.evidence import Comparison, Evidence, Ratio, Verdict
-from perforch_core.suggestion import Result, Status
+from perforch_core.suggestion import Result, Status, times
 from perforch_core.task import Event, Target
 
 Report = Callable[[Event], None]
 
 SHOWN_NAMES = 6
+WIDE = 160
 
 
 class Progress:
@@ -61,9 +62,15 @@ def _mark(event: Event) -> tuple[str, str]:
     return ("", "") if event.kind == "stage" else ("    ", "")
 
 
+def answer_console() -> Console:
+    """Stdout; where that is no terminal, wide enough that lines stay whole for whatever reads them."""
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=WIDE)
+
+
 def show(result: Result, *, applied: bool = False) -> None:
     """The answer of one task on stdout."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = answer_console()
     style = {"suggested": "bold green", "unproven": "bold yellow"}.get(result.status.value, "bold")
     console.print(Text(result.title or result.reason, style=style))
     if result.title and result.reason and result.reason != result.title:
@@ -170,7 +177,9 @@ def comparison_lines(comparison: Comparison) -> list[tuple[str, list[str]]]:
             )
         speed.append(line)
     speed += [
-        f"at n = {r.n:,}: {r.estimate:.2f}x ({r.low:.2f}-{r.high:.2f})" for r in comparison.by_size if r.n is not None
+        f"{times(r.estimate):>7} ({times(r.low)[:-1]}-{times(r.high)[:-1]}) at n = {r.n:,}{_kind(r)}"
+        for r in comparison.by_size
+        if r.n is not None
     ]
     if speed:
         rows.append(("speed", speed))
@@ -184,10 +193,14 @@ def comparison_lines(comparison: Comparison) -> list[tuple[str, list[str]]]:
     return rows
 
 
+def _kind(ratio: Ratio) -> str:
+    return f", {ratio.name}" if ratio.name in ("duplicates", "early exit") else ""
+
+
 def ratio_words(ratio: Ratio) -> str:
     """A ratio never stands without its interval and size."""
     at = f" at n = {ratio.n:,}" if ratio.n is not None else ""
-    return f"{ratio.estimate:.3g}x{at} ({ratio.low:.3g}-{ratio.high:.3g})"
+    return f"{times(ratio.estimate)}{at} ({times(ratio.low)[:-1]}-{times(ratio.high)[:-1]})"
 
 
 def seconds_words(value: float) -> str:
@@ -218,7 +231,7 @@ def compare_verdict(evidence: Evidence) -> Verdict:
 
 def show_comparison(evidence: Evidence, first: Target, second: Target) -> None:
     """The answer of `perforch compare` on stdout."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = answer_console()
     verdict = compare_verdict(evidence)
     names = f"{second.path.name}::{second.symbol}", f"{first.path.name}::{first.symbol}"
     console.print(Text(f"{names[0]} against {names[1]}: {verdict.value}", style="bold"))

@@ -178,7 +178,13 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
             "at": speedup.n,
         },
         "by_size": [
-            {"n": r.n, "estimate": round(r.estimate, 4), "low": round(r.low, 4), "high": round(r.high, 4)}
+            {
+                "n": r.n,
+                "name": r.name,
+                "estimate": round(r.estimate, 4),
+                "low": round(r.low, 4),
+                "high": round(r.high, 4),
+            }
             for r in comparison.by_size
         ],
         "memory": memory and {"peak_before": memory.peak_before, "peak_after": memory.peak_after},

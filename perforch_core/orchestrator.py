@@ -36,6 +36,7 @@ from perforch_core.validation import (
     decide,
     evidence_of,
     quick_check,
+    screening,
     strength_of,
     suspicion_of,
     validate_same,
@@ -133,20 +134,21 @@ async def _proposed_and_validated(work: Work, timing: Timing) -> list[tuple[Cand
     valid: list[tuple[Candidate, Validation]] = []
     work.report(Event(kind="stage", text="looking for faster versions"))
     seen: set[str] = set()
-    async for candidate in _refinements(work, timing):
-        if candidate.text in seen:
-            continue
-        seen.add(candidate.text)
-        version = Version(label=f"candidate {len(seen)}", text=candidate.text)
-        validation = await validate_same(work.found, version)
-        if validation.passed:
-            valid.append((candidate, validation))
-            work.say(candidate, "does the same")
-        else:
-            work.tried(candidate, validation.problem, passed=False)
-        if work.left() <= work.task.budget.seconds / 3:
-            work.report(Event(kind="note", text="the rest of the budget goes to measuring"))
-            break
+    async with screening(work.found) as screen:
+        async for candidate in _refinements(work, timing):
+            if candidate.text in seen:
+                continue
+            seen.add(candidate.text)
+            version = Version(label=f"candidate {len(seen)}", text=candidate.text)
+            validation = await validate_same(work.found, version, screen)
+            if validation.passed:
+                valid.append((candidate, validation))
+                work.say(candidate, "does the same")
+            else:
+                work.tried(candidate, validation.problem, passed=False)
+            if work.left() <= work.task.budget.seconds / 3:
+                work.report(Event(kind="note", text="the rest of the budget goes to measuring"))
+                break
     return valid
 
 
@@ -401,7 +403,8 @@ async def compare_files(
                 "Add type hints, or a test that calls it"
             )
         version = Version(label=after.path.name, text=after.text)
-        validation = await validate_same(found, version)
+        async with screening(found) as screen:
+            validation = await validate_same(found, version, screen)
         if validation.passed:
             validation = await decide(found, validation, seconds=work.left())
         if not validation.passed:

@@ -18,11 +18,15 @@ from perforch_core.oracle.generate import generate_cases
 from perforch_core.oracle.judge import Baseline, Judgement, judge, minimal_counterexample, stable_cases
 from perforch_core.understanding import Understanding
 
+Screen = Callable[[str], Awaitable[TestReport | None]]
+"""Runs the tests that reach the target on a text, up to the first failure."""
+
 TEST_SECONDS = 60.0
 MUTANTS = 20
 SHRINK_SECONDS = 3.0
 QUICK_SECONDS = 10.0
 WIDER_CASES = 400
+TRACED = 40
 WIDER_SECONDS = 6.0
 
 
@@ -56,8 +60,8 @@ class Validation:
         return passed / (passed + failed) if passed + failed else 0.5
 
 
-async def validate_same(found: Understanding, version: Version) -> Validation:
-    """Try a candidate that must do as the original does: cases, then tests."""
+async def validate_same(found: Understanding, version: Version, screen: Screen) -> Validation:
+    """Try a candidate that must do as the original does: cases, then tests in a warm runner."""
     try:
         await (await found.harness.start(version)).close()
     except (BuildFailed, DriverDied) as error:
@@ -68,7 +72,7 @@ async def validate_same(found: Understanding, version: Version) -> Validation:
         if judgement.reason:
             judgement = await _smallest(found, version, judgement)
             return Validation(version=version, problem=_difference(judgement), judgement=judgement)
-    tests = await run_tests(found, version.text) if found.has_tests else None
+    tests = await screen(version.text)
     return Validation(version=version, problem=_tests_problem(tests), tests=tests, judgement=judgement)
 
 
@@ -81,7 +85,10 @@ async def validate_wanted(found: Understanding, version: Version, examples: Sequ
         failed = await failing_examples(found, version, examples)
     except (BuildFailed, DriverDied) as error:
         return Validation(version=version, problem=f"does not load: {_last_line(error)}", build_error=str(error))
-    tests = await run_tests(found, version.text) if found.has_tests else None
+    tests = None
+    if found.has_tests:
+        known = version.text == found.original.text
+        tests = found.plan.baseline if known else await run_tests(found, version.text)
     problem = f"example {in_words(failed[0])}" if failed else _tests_problem(tests)
     return Validation(
         version=version,
@@ -152,9 +159,9 @@ def _difference(judgement: Judgement) -> str:
 
 
 async def decide(found: Understanding, validation: Validation, *, seconds: float) -> Validation:
-    """The last word: the held-back cases and the tests not run yet, on the exact final bytes.
+    """The last word on the exact final bytes: held-back cases, the tests in a process of their own, then all others.
 
-    `seconds` bounds the remaining tests; when they do not finish in it, that is a note, not a failure.
+    `seconds` bounds those others; when they do not finish in it, that is a note, not a failure.
     """
     version = validation.version
     if found.held_back is not None and found.held_back.cases:
@@ -164,6 +171,10 @@ async def decide(found: Understanding, validation: Validation, *, seconds: float
             problem = "on a held-back case, " + _difference(judgement)
             return replace(validation, problem=problem, judgement=judgement)
     if found.has_tests:
+        tests = await run_tests(found, version.text)
+        validation = replace(validation, tests=tests, problem=_tests_problem(tests))
+        if validation.problem:
+            return validation
         seconds = min(seconds, TEST_SECONDS)
         rest = await project_tests.run(found.plan, version.text, found.sandbox, which="rest", seconds=seconds)
         if rest.problem:
@@ -178,7 +189,8 @@ async def strength_of(found: Understanding, text: str, examples: Sequence[Exampl
     function = named_function(text, found.task.target)
     if function is None:
         return found.strength
-    chosen = mutants.choose(text, function, count=MUTANTS, seed=1)
+    lines = await _lines_run(found, text)
+    chosen = mutants.choose(text, function, count=MUTANTS, seed=1, lines=lines)
     wider = await _more_cases(found, text) if chosen else None
     symbol = found.task.target.symbol
 
@@ -196,10 +208,7 @@ async def strength_of(found: Understanding, text: str, examples: Sequence[Exampl
                 return True
         except (BuildFailed, DriverDied):
             return True
-        if not found.has_tests:
-            return False
-        report = await run_tests(found, mutant.text)
-        return bool(report.failed or report.problem)
+        return bool(_tests_problem(await screen(mutant.text)))
 
     async def agrees(mutant: mutants.Mutant) -> bool:
         if wider is None or not wider.cases:
@@ -207,8 +216,23 @@ async def strength_of(found: Understanding, text: str, examples: Sequence[Exampl
         version = Version(label=mutant.label, text=mutant.text)
         return (await judge(found.harness, version, wider, symbol=symbol, seeds=(0,))).same
 
-    measured = await mutants.measure_strength(kills, chosen, agrees=agrees, seconds=seconds)
+    async with screening(found) as screen:
+        measured = await mutants.measure_strength(kills, chosen, agrees=agrees, seconds=seconds)
     return mutants.with_canary(measured, found.canary)
+
+
+async def _lines_run(found: Understanding, text: str) -> frozenset[int] | None:
+    """The lines of the file that some inputs run; None where no cases are known."""
+    if found.baseline is None:
+        return None
+    driver = await found.harness.start(Version(label="traced", text=text))
+    lines: set[int] = set()
+    try:
+        for case in found.baseline.cases[:TRACED]:
+            lines |= (await driver.call(case, timeout=5.0, trace=True)).lines
+    finally:
+        await driver.close()
+    return frozenset(lines) or None
 
 
 async def _more_cases(found: Understanding, text: str) -> Baseline | None:
@@ -250,23 +274,41 @@ def evidence_of(found: Understanding, validation: Validation, **more: object) ->
 async def quick_check(
     found: Understanding, examples: Sequence[Example]
 ) -> AsyncIterator[Callable[[str], Awaitable[bool]]]:
-    """A cheap test of many candidates: the examples, then the failing tests; what passes is validated in full."""
-    passing = set(found.plan.reaching) - set(found.plan.failing)
-    plan = project_tests.without(found.plan, passing) if found.plan.failing else None
+    """A cheap test of many candidates: the examples, then the tests in a warm runner, those that failed first.
 
-    async def passes(text: str) -> bool:
-        version = Version(label="repair", text=text)
-        try:
-            if examples and await failing_examples(found, version, examples):
+    What passes has still to be validated in full.
+    """
+    async with screening(found) as screen:
+
+        async def passes(text: str) -> bool:
+            version = Version(label="repair", text=text)
+            try:
+                if examples and await failing_examples(found, version, examples):
+                    return False
+            except (BuildFailed, DriverDied):
                 return False
-        except (BuildFailed, DriverDied):
-            return False
-        if plan is None or not found.has_tests:
-            return True
-        report = await project_tests.run(plan, text, found.sandbox, seconds=QUICK_SECONDS)
-        return not (report.failed or report.problem)
+            return not _tests_problem(await screen(text))
 
-    yield passes
+        yield passes
+
+
+@asynccontextmanager
+async def screening(found: Understanding) -> AsyncIterator[Screen]:
+    """Tests for many candidates: a warm runner, up to the first failure; None where no tests count."""
+    if not found.has_tests:
+
+        async def nothing(text: str) -> TestReport | None:
+            return None
+
+        yield nothing
+        return
+    # A test that failed on the original tells the most candidates apart, so it goes first.
+    first = [name for name in found.plan.reaching if name in found.plan.failing]
+    names = (*first, *(name for name in found.plan.reaching if name not in first))
+    plan = replace(found.plan, reaching=names)
+    slowest = max((plan.durations.get(name, 0.0) for name in names), default=0.0)
+    async with project_tests.screening(plan, found.sandbox, seconds=min(QUICK_SECONDS, 2 + 5 * slowest)) as check:
+        yield check
 
 
 async def suspicion_of(found: Understanding, examples: Sequence[Example]) -> dict[int, float]:

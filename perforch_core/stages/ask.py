@@ -42,11 +42,11 @@ def read_answer(model: str, target: Target, completion: Completion) -> Candidate
     problem = "the answer holds no code"
     if completion.finish == "length":
         problem = "the answer was cut off by the model's length limit before any code was complete"
-    for block in code_blocks(completion.text, target.language):
+    for block in code_blocks(completion.text, target.language, symbol=target.symbol):
         spliced = splice(target, block)
         if spliced.text is None:
             problem = spliced.problem or problem
-        elif spliced.text == target.text:
+        elif spliced.unchanged:
             problem = "the answer changes nothing"
         else:
             return Candidate(
