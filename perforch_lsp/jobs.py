@@ -52,6 +52,7 @@ class Job:
             "state": self.state,
             "text": self.text,
             "background": self.background,
+            "apply": self.apply,
             "suggestion": self.suggestion,
         }
 
