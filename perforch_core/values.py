@@ -5,7 +5,8 @@ index, so aliases and cycles are kept, nothing is ever decoded recursively, and 
 
     none | bool 0/1 | int "decimal" or "0x…" beyond 4,000 digits | float "repr" | complex "re" "im" | str "…" |
     bytes "base64" | bytearray "base64" | list [i…] | tuple [i…] | set [i…] | frozenset [i…] | dict [[k, v]…] |
-    record "type" [["field", i]…] | enum "type" "NAME" | special "type" "text" | iterator [i…] | opaque "type"
+    record "type" [["field", i]…] ["state" | "frozen"] | enum "type" "NAME" | special "type" "text" | iterator [i…] |
+    opaque "type"
 
 ``list``, ``tuple``, ``set``, ``frozenset``, ``dict``, ``int``, ``float`` and ``str`` nodes may carry one more item, the
 name of the subclass. ``special`` holds well-known value types by their canonical text (decimal.Decimal,
@@ -150,10 +151,10 @@ def source_text(wire: Wire, root: int, *, limit: int = 2000) -> str:
     open_nodes: list[int] = []
     while stack:
         item = stack.pop()
+        if item is _LEAVE:
+            open_nodes.pop()
+            continue
         if isinstance(item, str):
-            if item == _LEAVE:
-                open_nodes.pop()
-                continue
             pieces.append(item)
             length += len(item)
             if length > limit:
@@ -174,7 +175,8 @@ def source_text(wire: Wire, root: int, *, limit: int = 2000) -> str:
     return "".join(pieces)
 
 
-_LEAVE = "\0leave"
+_LEAVE = object()
+"""Marks on the stack where a node ends; an object of its own, so that no text can pass for it."""
 
 
 def _source_parts(node: list[Any]) -> str | list[Any]:

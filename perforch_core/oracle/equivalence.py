@@ -233,7 +233,7 @@ def _well_formed(node: list[Any], count: int) -> bool:
     if tag == "record":
         return (
             len(arguments) in (2, 3)
-            and arguments[2:] in ([], ["state"])
+            and arguments[2:] in ([], ["state"], ["frozen"])
             and isinstance(arguments[0], str)
             and _are_fields(arguments[1], count)
         )
@@ -414,7 +414,7 @@ def has_identity(node: list[Any]) -> bool:
     Of the records those that carry state count (instances of classes); named tuples do not.
     """
     if node[0] == "record":
-        return len(node) > 3
+        return len(node) > 3 and node[3] == "state"
     return node[0] in _MUTABLE or (node[0] == "special" and node[1] == "numpy.ndarray")
 
 

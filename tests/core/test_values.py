@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 from pathlib import Path
@@ -100,3 +101,23 @@ def test_nominal_types() -> None:
 def test_a_malformed_graph_has_a_digest_of_its_own() -> None:
     assert canonical_digest({"nodes": [["list", [7]]], "roots": [0]}) == "malformed"
     assert canonical_digest({"nodes": [3], "roots": [0]}) == "malformed"  # type: ignore[list-item]
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    x: int
+
+
+@dataclasses.dataclass
+class Open:
+    x: int
+
+
+def test_a_frozen_dataclass_is_a_value_and_another_one_an_object() -> None:
+    frozen, opened = Frozen(1), Open(1)
+    wire = codec.encode_graph([frozen, opened])
+    assert [wire["nodes"][root][3] for root in wire["roots"]] == ["frozen", "state"]
+    assert codec.decode_graph(wire, lambda name: {"Frozen": Frozen, "Open": Open}[name.rsplit(".")[-1]]) == [
+        frozen,
+        opened,
+    ]

@@ -182,7 +182,9 @@ def _other(value, kind):
         return ["special", "module", value.__name__], None
     fields = _fields(value, kind)
     if fields is not None:
-        return ["record", name, [], "state"], fields
+        # A frozen dataclass is a value: whether two are the same object cannot matter to anyone.
+        frozen = getattr(kind.__dict__.get("__dataclass_params__"), "frozen", False)
+        return ["record", name, [], "frozen" if frozen else "state"], fields
     return ["opaque", name], None
 
 
