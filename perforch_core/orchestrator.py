@@ -286,7 +286,6 @@ def _fix_prompt(work: Work, target: Target, best: Validation) -> tuple[Message, 
     tests = best.tests
     return fix_messages(
         replace(work.task, target=target, stage=Stage.FIX),
-        target.code,
         failures=tests.failures if tests else (),
         examples=best.examples,
         passing=[name.rsplit("::", 1)[-1] for name in tests.names] if tests else (),
@@ -336,7 +335,7 @@ async def generate(work: Work) -> Result:
     best: Validation | None = None
     while True:
         if best is None:
-            prompt = generate_messages(work.task, examples=(), version=work.version)
+            prompt = generate_messages(work.task, examples=(), tests=found.plan.reaching, version=work.version)
             candidate = await work.ask_next(Stage.GENERATE, target, prompt)
         else:
             now = retarget(target, best.version.text)

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 
 from perforch_core.evidence import Counterexample, TestFailure
 from perforch_core.models.interface import Message
-from perforch_core.stages.prompt import messages
+from perforch_core.stages.context import tests as tests_of
+from perforch_core.stages.prompt import fenced, from_files, messages
 from perforch_core.task import Task
 
 SHOWN = 5
 """Failures shown to a model; more of them cost tokens and add little."""
 
+_LONGEST = 1500
+_LONGEST_VALUE = 400
+
 
 def fix_messages(
     task: Task,
-    code: str,
     *,
     failures: Sequence[TestFailure],
     examples: Sequence[Counterexample],
@@ -23,24 +26,43 @@ def fix_messages(
     build_error: str,
     version: str,
 ) -> tuple[Message, ...]:
-    """The chat that asks to mend `code`: the failing inputs with expected and actual, tracebacks, compiler text."""
-    parts = []
-    if build_error:
-        parts.append(f"It does not load:\n\n```\n{build_error.strip()}\n```")
+    """The chat that asks to mend the target: failing inputs with expected and actual, failing tests, compiler text."""
+    language = task.target.language
+    parts = [f"It does not load:\n\n{fenced(_cut(build_error.strip(), 2 * _LONGEST))}"] if build_error else []
     parts += [_example(e) for e in examples[:SHOWN]]
     parts += [_failure(f) for f in failures[:SHOWN]]
-    more = len(failures) + len(examples) - 2 * SHOWN
-    if more > 0:
+    more = max(0, len(examples) - SHOWN) + max(0, len(failures) - SHOWN)
+    if more:
         parts.append(f"({more} more fail.)")
-    kept = f"\nThese tests pass and must go on passing: {', '.join(passing[:12])}.\n" if passing else ""
-    return messages(task, code, {"failures": "\n\n".join(parts), "passing": kept}, version=version)
+    shown = from_files(tests_of(task.target.root, [f.name for f in failures[:SHOWN]]), language)
+    kept = f"These tests pass and must go on passing: {', '.join(passing[:12])}." if passing else ""
+    tests = "\n\n".join(["The failing tests:", *shown]) if shown else ""
+    return messages(task, {"failures": "\n\n".join(parts), "tests": tests, "passing": kept}, version=version)
 
 
 def _example(example: Counterexample) -> str:
-    text = f"- `{example.call}`\n  expected: `{example.expected}`\n  actual:   `{example.actual}`"
-    return text + (f"\n\n```\n{example.traceback.strip()}\n```" if example.traceback.strip() else "")
+    call, expected, actual = (_cut(text, _LONGEST_VALUE) for text in (example.call, example.expected, example.actual))
+    text = f"- `{call}`\n  expected: `{expected}`\n  actual:   `{actual}`"
+    trace = example.traceback.strip()
+    return text + (f"\n\n{fenced(_cut(trace, _LONGEST))}" if trace else "")
 
 
 def _failure(failure: TestFailure) -> str:
-    text = f"- test `{failure.name}`: {failure.message.strip()}"
-    return text + (f"\n\n```\n{failure.traceback.strip()[-2500:]}\n```" if failure.traceback.strip() else "")
+    """The test's name, where it failed, what was raised, and the last call of the target."""
+    # pytest repeats the message at the end of the traceback, behind "E".
+    frames = [line for line in failure.traceback.strip().split("\n") if line != "E" and not line.startswith("E  ")]
+    message, found, last = failure.message.strip().partition("\nlast call: ")
+    shown = [
+        "\n".join(frames).strip(),
+        _cut(message, _LONGEST),
+        f"last call: {_cut(last, _LONGEST_VALUE)}" if found else "",
+    ]
+    return f"- test `{failure.name}`:\n\n{fenced(_tail(chr(10).join(filter(None, shown)), 2 * _LONGEST))}"
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit * 2 // 3]} [...] {text[-limit // 3 :]}"
+
+
+def _tail(text: str, limit: int) -> str:
+    return text if len(text) <= limit else "[...]\n" + text[-limit:]

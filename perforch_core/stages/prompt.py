@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
 from string import Template
 
 from perforch_core.models.interface import Message
-from perforch_core.task import Task
-
-WHOLE_FILE = 6000
-"""Files up to this many characters are shown whole; of larger ones the parts that the target names."""
+from perforch_core.stages.context import Piece, imported, rest_of_file
+from perforch_core.task import Target, Task
 
 LANGUAGE_NAMES = {"python": "Python"}
+
+_FENCE = re.compile(r" {0,3}(`{3,})")
 
 
 @cache
@@ -21,8 +22,8 @@ def _template(name: str) -> Template:
     return Template(resources.files("perforch_core.stages").joinpath("prompts", f"{name}.md").read_text("utf-8"))
 
 
-def messages(task: Task, code: str, parts: Mapping[str, str], *, version: str) -> tuple[Message, ...]:
-    """The chat for one stage: `code` is the function as the model should see it, `parts` what the stage adds."""
+def messages(task: Task, parts: Mapping[str, str], *, version: str) -> tuple[Message, ...]:
+    """The chat for one stage: the target with what surrounds it, and `parts`, which the stage adds to its template."""
     target = task.target
     language = LANGUAGE_NAMES.get(target.language, target.language)
     common = {
@@ -30,10 +31,9 @@ def messages(task: Task, code: str, parts: Mapping[str, str], *, version: str) -
         "name": target.symbol.rsplit(".", 1)[-1],
         "language_name": language,
         "language_version": version,
-        "fence": target.language,
-        "code": code.rstrip(),
-        "specification": f"\n{task.specification.strip()}\n" if task.specification.strip() else "",
-        "context": surroundings(task),
+        "code": fenced(as_it_stands(target), target.language),
+        "specification": task.specification.strip(),
+        "context": surroundings(target),
     }
     user = _template(task.stage.value).substitute({**common, **parts})
     return (
@@ -42,33 +42,47 @@ def messages(task: Task, code: str, parts: Mapping[str, str], *, version: str) -
     )
 
 
+def fenced(text: str, language: str = "") -> str:
+    """`text` in a fence that is longer than any row of backticks in it."""
+    longest = max((len(row) for row in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def as_it_stands(target: Target) -> str:
+    """The target indented as in its file, with "\\n" line ends."""
+    start = target.start
+    while start and target.text[start - 1] in " \t":
+        start -= 1
+    code = target.text[start : target.end] if start == 0 or target.text[start - 1] in "\r\n" else target.code
+    return code.replace("\r\n", "\n").replace("\r", "\n").rstrip()
+
+
+def surroundings(target: Target) -> str:
+    """The rest of the target's file, and what it uses of other files of the project."""
+    parts = []
+    rest = rest_of_file(target)
+    if rest:
+        parts.append(f"The rest of `{target.path.name}`, which stays as it is:\n\n{fenced(rest, target.language)}")
+    return "\n\n".join([*parts, *from_files(imported(target), target.language)])
+
+
+def from_files(pieces: Iterable[Piece], language: str) -> list[str]:
+    """Code from other files under a line that says which."""
+    return [f"From `{piece.path}`:\n\n{fenced(piece.code, language)}" for piece in pieces]
+
+
 def _tidy(text: str) -> str:
-    """At most one empty line in a row, outside of code as inside: models do not mind, tokens cost."""
+    """At most one empty line in a row outside of fences: parts of a template may be empty. Code stays as it is."""
     lines: list[str] = []
-    for line in text.splitlines():
-        if line.strip() or (lines and lines[-1].strip()):
+    fence = ""
+    for line in text.split("\n"):
+        mark = _FENCE.match(line)
+        if fence:
+            closes = mark is not None and len(mark[1]) >= len(fence) and not line.strip(" `")
+            fence = "" if closes else fence
+            lines.append(line)
+        elif line.strip() or (lines and lines[-1].strip()):
+            fence = mark[1] if mark else ""
             lines.append(line.rstrip())
     return "\n".join(lines).strip()
-
-
-def surroundings(task: Task) -> str:
-    """The rest of the target's file, for context: whole where small, else its imports and module-level names."""
-    target = task.target
-    rest = target.text[: target.start] + "# (the function above stands here)" + target.text[target.end :]
-    if not (target.text[: target.start] + target.text[target.end :]).strip():
-        return ""
-    if len(rest) > WHOLE_FILE:
-        rest = _outline(rest)
-    return f"\nThe rest of the file, which stays as it is:\n\n```{target.language}\n{rest.strip()}\n```\n"
-
-
-def _outline(rest: str) -> str:
-    """Lines that define names at module or class level, imports included, within the size for context."""
-    wanted = ("import ", "from ", "def ", "class ", "@", "async def ")
-    kept = []
-    for line in rest.splitlines():
-        bare = line.lstrip()
-        level = len(line) - len(bare)
-        if level <= 4 and (bare.startswith(wanted) or (level == 0 and "=" in bare) or "stands here" in bare):
-            kept.append(line)
-    return "\n".join(kept)[:WHOLE_FILE]

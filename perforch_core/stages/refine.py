@@ -42,7 +42,7 @@ def refine_messages(task: Task, measured: Measured, *, tried: Sequence[str], ver
         "measured": "\n".join(lines) or "- nothing: judge by reading",
         "tried": f"\nAlready tried:\n{known}\n" if known else "",
     }
-    return messages(task, task.target.code, parts, version=version)
+    return messages(task, parts, version=version)
 
 
 def _hot_lines(task: Task, shares: Mapping[int, float]) -> list[str]:
