@@ -20,6 +20,10 @@ if TYPE_CHECKING:  # the languages are slow to import, and the server starts wit
 DIFF_LINES = 4000
 """Changed regions of more lines than this are not looked into: the suggestion counts as stale."""
 
+CHECKS_VERSIONS = frozenset({"Neovim"})
+"""Clients that check the version of an edit without announcing it. What is typed while an edit is on its way would
+otherwise be overwritten."""
+
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
 
@@ -153,17 +157,21 @@ def workspace_edit(
     edits: Sequence[Edit],
     *,
     capabilities: types.ClientCapabilities,
+    client: str,
     label: str,
     description: str = "",
 ) -> types.WorkspaceEdit:
-    """One edit of one document: with its version where the client checks it, with a label where it shows one."""
+    """One edit of one document: with its version where the client checks it, with a label where it shows one.
+
+    `client` is the name that the client gave itself.
+    """
     changes = [types.TextEdit(range=document.range(e.start, e.end), new_text=e.new) for e in edits]
     ability = capabilities.workspace.workspace_edit if capabilities.workspace else None
-    if ability is None or not ability.document_changes:
+    if client not in CHECKS_VERSIONS and (ability is None or not ability.document_changes):
         return types.WorkspaceEdit(changes={document.uri: changes})
     version = document.version if document.is_open else None
     identifier = types.OptionalVersionedTextDocumentIdentifier(uri=document.uri, version=version)
-    if not ability.change_annotation_support:
+    if ability is None or not ability.change_annotation_support:
         return types.WorkspaceEdit(document_changes=[types.TextDocumentEdit(text_document=identifier, edits=changes)])
     annotated = [types.AnnotatedTextEdit(annotation_id="perforch", range=c.range, new_text=c.new_text) for c in changes]
     note = types.ChangeAnnotation(label=label, needs_confirmation=False, description=description or None)

@@ -257,6 +257,7 @@ async def apply(session: Session, suggestion: Suggestion) -> None:
                 document,
                 moved,
                 capabilities=session.client_capabilities,
+                client=session.client_name,
                 label=f"PerfOrch: {suggestion.title}",
                 description=suggestion.symbol,
             ),

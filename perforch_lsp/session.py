@@ -44,8 +44,7 @@ class Session(LanguageServer):
         )
         self.settings = EditorSettings()
         self.suggestions = Suggestions()
-        self.ready = False
-        """The client has sent `initialized`: from here on slow imports are allowed."""
+        self.client_name = ""
         self.problems_told: set[str] = set()
         self._functions: dict[str, tuple[str, Sequence[Function]]] = {}
         self._rebased: dict[str, tuple[str, tuple[Edit, ...] | edits.Stale]] = {}

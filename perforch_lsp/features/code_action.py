@@ -70,6 +70,7 @@ def resolve(ls: Session, action: types.CodeAction) -> types.CodeAction:
             document,
             ls.place(suggestion, document),
             capabilities=ls.client_capabilities,
+            client=ls.client_name,
             label=f"PerfOrch: {suggestion.title}",
             description=suggestion.symbol,
         )

@@ -10,12 +10,12 @@ from perforch_lsp.session import Session
 
 def initialize(ls: Session, params: types.InitializeParams) -> None:
     """Take the settings that came along. Nothing slow may be imported yet."""
+    ls.client_name = params.client_info.name if params.client_info is not None else ""
     configuration.take(ls, params.initialization_options)
 
 
 def initialized(ls: Session, params: types.InitializedParams) -> None:
     """The client is ready for our requests: ask for its settings, and show hints in what is open already."""
-    ls.ready = True
     ls.spawn(configuration.pull(ls))
     diagnostics.refresh(ls)
 

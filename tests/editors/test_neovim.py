@@ -136,6 +136,27 @@ done({ before = before, after = after, undone = undone, redone = buffer() })
     assert (tmp_path / "shop.py").read_text(encoding="utf-8") == SHOP  # the file is the user's to save
 
 
+def test_what_is_typed_while_the_edit_is_on_its_way_is_kept(tmp_path: Path) -> None:
+    result = run(
+        tmp_path,
+        """
+local default = client.handlers["workspace/applyEdit"]
+local typed
+client.handlers["workspace/applyEdit"] = function(...)
+  vim.api.nvim_buf_set_lines(0, 0, 1, false, { "GREETING = 'typed'", "MORE = 1" })
+  typed = buffer()
+  return default(...)
+end
+vim.cmd("PerforchOptimize!")
+wait("the message", function() return #said > 0 end)
+done({ typed = typed, text = buffer() })
+""",
+    )
+    assert result["text"] == result["typed"]
+    assert "did not apply the change to common (the buffer has changed meanwhile)" in result["said"][0]
+    assert result["text"].startswith("GREETING = 'typed'\nMORE = 1\n")
+
+
 def test_code_actions_hints_and_cancel(tmp_path: Path) -> None:
     result = run(
         tmp_path,

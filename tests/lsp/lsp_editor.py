@@ -71,7 +71,12 @@ class Editor:
         for change in options.pop("changes", ()):
             change(capabilities)
         self.result = await self.client.initialize_session(
-            types.InitializeParams(capabilities=capabilities, root_uri=self.root.as_uri(), **options)
+            types.InitializeParams(
+                capabilities=capabilities,
+                root_uri=self.root.as_uri(),
+                client_info=types.ClientInfo(name={"neovim": "Neovim"}.get(editor, editor)),
+                **options,
+            )
         )
         encoding = self.result.capabilities.position_encoding
         self.encoding = encoding.value if encoding is not None and hasattr(encoding, "value") else str(encoding)

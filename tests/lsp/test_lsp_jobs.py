@@ -72,9 +72,6 @@ async def test_apply_makes_one_edit_that_one_undo_takes_back(editor: Editor, edi
     (params,) = await editor.until(lambda: editor.edits)
     assert editor.texts[uri] == "import math\n" + before.replace("return x + 1", "return 1 + x")
     edit = params.edit
-    if editor_name == "neovim":  # its capabilities do not tell of versioned edits
-        assert list(edit.changes or ()) == [uri]
-        return
     (document,) = edit.document_changes or ()
     assert isinstance(document, types.TextDocumentEdit)
     assert document.text_document.version == 1
@@ -84,6 +81,19 @@ async def test_apply_makes_one_edit_that_one_undo_takes_back(editor: Editor, edi
         assert note.label.startswith("PerfOrch: 2.3x faster")
     else:
         assert edit.change_annotations is None
+
+
+async def test_a_client_without_versions_gets_plain_changes(start: Start) -> None:
+    def plain_edits(capabilities: types.ClientCapabilities) -> None:
+        assert capabilities.workspace is not None
+        capabilities.workspace.workspace_edit = None
+
+    editor = await start("emacs", changes=[plain_edits])
+    uri = editor.open("m.py", program(SUGGEST))
+    await editor.optimize(uri, "x + 1", apply=True)
+    (params,) = await editor.until(lambda: editor.edits)
+    assert list(params.edit.changes or ()) == [uri]
+    assert "return 1 + x" in editor.texts[uri]
 
 
 async def test_the_state_follows_apply_and_undo(editor: Editor) -> None:
