@@ -12,7 +12,7 @@ import copy
 import json
 import random
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -267,8 +267,13 @@ def _generate_from_types(
     for row in rows[_SMALL][: max(2, count // 20)]:
         if (shared := _aliased(slots, row, rng)) is not None:
             add(_assembled(slots, shared, rng, all_given=True))
-    for row in rows[_MEDIUM][: max(2, count // 20)]:
-        add(_assembled(slots, [_enlarged(v, s.type, rng) for v, s in zip(row, slots, strict=True)], rng))
+    stocks = [_stock(row[place] for row in rows[_MEDIUM]) for place in range(len(slots))]
+    for number, row in enumerate(rows[_MEDIUM][: max(4, count // 12)]):
+        larger = [
+            _enlarged(value, slot.type, stock if number % 2 else [], rng)
+            for value, slot, stock in zip(row, slots, stocks, strict=True)
+        ]
+        add(_assembled(slots, larger, rng))
     for small, medium in zip(*rows.values(), strict=False):
         for row in (small, medium):
             add(_assembled(slots, _related(slots, row, rng) if rng.random() < 0.5 else row, rng))
@@ -818,11 +823,28 @@ def _aliased(slots: Sequence[_Slot], row: Sequence[Any], rng: random.Random) -> 
     return row
 
 
-def _enlarged(value: Any, kind: CaseType, rng: random.Random) -> Any:
-    """A longer value of the same make: small inputs never leave the small-input paths of an algorithm."""
+def _stock(values: Iterable[Any]) -> list[Any]:
+    """The items (of dicts, the pairs) of many values of one argument, for making large ones of mostly unlike items."""
+    stock: list[Any] = []
+    for value in values:
+        if isinstance(value, dict):
+            stock += value.items()
+        elif isinstance(value, (list, set, frozenset)):
+            stock += value
+    return stock
+
+
+def _enlarged(value: Any, kind: CaseType, stock: Sequence[Any], rng: random.Random) -> Any:
+    """A longer value of the same make: small inputs never leave the small-input paths of an algorithm.
+
+    With a `stock` the items are taken from it, mostly unlike each other; without, from the value itself, over and over.
+    """
+    size = rng.randint(50, 300)
+    if stock and isinstance(value, (list, dict, set, frozenset)):
+        taken = copy.deepcopy(rng.sample(stock, min(size, len(stock))))
+        return type(value)(taken)
     if kind.kind not in ("list", "str") or not value or isinstance(value[0], list):
         return value
-    size = rng.randint(50, 300)
     items = [copy.deepcopy(rng.choice(value)) for _ in range(size)]
     if isinstance(value, str):
         return "".join(items)

@@ -305,3 +305,16 @@ def test_informative_keeps_mostly_what_returns() -> None:
     assert kept[:8] == list(range(8))
     assert sorted(kept[8:]) == [8, 18], "one of each exception, no dead one"
     assert informative([Case(arguments=encode([]))] * 2, [value, value]) == [0, 1]
+
+
+def test_some_inputs_are_large_with_many_unlike_items() -> None:
+    """A cut-off at 50 items, or a table of few sizes, must have an input to fail on, whatever the samples look like."""
+    words = CaseType(kind="list", args=(CaseType(kind="str"),))
+    signature = Signature(parameters=(Parameter(name="words", type=words),))
+    sample = Case(arguments=encode([["b", "a", "b"]]), origin="captured")
+    cases = generate_cases(signature, count=200, seed=1, samples=[sample])
+    unlike = [
+        len({case.arguments["nodes"][i][1] for i in case.arguments["nodes"][case.arguments["roots"][0]][1]})
+        for case in cases
+    ]
+    assert sum(n > 50 for n in unlike) >= 3
