@@ -208,7 +208,7 @@ def _member(source: _Source, node: ast.stmt, words: set[str]) -> str:
 
 
 def _lines_with_names(rest: str) -> str:
-    """For files that do not parse: lines that define names at module or class level, imports included."""
+    """For files that do not parse: lines that define names at module or class level, those nearest to the target."""
     wanted = ("import ", "from ", "def ", "class ", "@", "async def ")
     kept = []
     for line in rest.split("\n"):
@@ -216,7 +216,12 @@ def _lines_with_names(rest: str) -> str:
         level = len(line) - len(bare)
         if level <= 4 and (bare.startswith(wanted) or (level == 0 and "=" in bare) or "stands here)" in bare):
             kept.append(line)
-    return "\n".join(kept)[:WHOLE_FILE]
+    place = next((number for number, line in enumerate(kept) if "stands here)" in line), 0)
+    # Imports first, then by distance from the target.
+    order = sorted(range(len(kept)), key=lambda n: (not kept[n].startswith(("import ", "from ")), abs(n - place)))
+    room = itertools.accumulate(len(kept[number]) + 1 for number in order)
+    shown = sorted(number for number, used in zip(order, room, strict=True) if used <= WHOLE_FILE)
+    return "\n".join(kept[number] for number in shown)
 
 
 # --- other files ---------------------------------------------------------------------------------------------------
@@ -329,7 +334,7 @@ def _tests_of(source: _Source, names: Iterable[str], limit: int) -> str:
             limit -= size
     placed = [(node.lineno, source.code(node)) for node in kept]
     placed += [(node.lineno, text) for node, text in tests.items()]
-    return "\n".join(text for _, text in sorted(placed))
+    return "\n\n".join(text for _, text in sorted(placed))
 
 
 def _inside(node: ast.stmt, names: Sequence[str]) -> ast.stmt | None:

@@ -34,10 +34,11 @@ def fix_messages(
     more = max(0, len(examples) - SHOWN) + max(0, len(failures) - SHOWN)
     if more:
         parts.append(f"({more} more fail.)")
-    shown = from_files(tests_of(task.target.root, [f.name for f in failures[:SHOWN]]), language)
+    sources = tests_of(task.target.root, [f.name for f in failures[:SHOWN]])
+    shown = from_files("The failing tests, from `{}`:", sources, language)
     kept = f"These tests pass and must go on passing: {', '.join(passing[:12])}." if passing else ""
-    tests = "\n\n".join(["The failing tests:", *shown]) if shown else ""
-    return messages(task, {"failures": "\n\n".join(parts), "tests": tests, "passing": kept}, version=version)
+    values = {"failures": "\n\n".join(parts), "tests": "\n\n".join(shown), "passing": kept}
+    return messages(task, values, version=version)
 
 
 def _example(example: Counterexample) -> str:
@@ -52,12 +53,11 @@ def _failure(failure: TestFailure) -> str:
     # pytest repeats the message at the end of the traceback, behind "E".
     frames = [line for line in failure.traceback.strip().split("\n") if line != "E" and not line.startswith("E  ")]
     message, found, last = failure.message.strip().partition("\nlast call: ")
-    shown = [
-        "\n".join(frames).strip(),
-        _cut(message, _LONGEST),
-        f"last call: {_cut(last, _LONGEST_VALUE)}" if found else "",
-    ]
-    return f"- test `{failure.name}`:\n\n{fenced(_tail(chr(10).join(filter(None, shown)), 2 * _LONGEST))}"
+    shown = ["\n".join(frames).strip(), _cut(message, _LONGEST)]
+    if found:
+        shown.append(f"last call: {_cut(last, _LONGEST_VALUE)}")
+    text = "\n".join(filter(None, shown))
+    return f"- test `{failure.name}`:\n\n{fenced(_tail(text, 2 * _LONGEST))}"
 
 
 def _cut(text: str, limit: int) -> str:

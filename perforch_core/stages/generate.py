@@ -19,9 +19,9 @@ def generate_messages(
     target, as they are known to the test plan; their source is shown.
     """
     listed = "\n".join(f"- {line}" for line in examples)
-    shown = from_files(tests_of(task.target.root, tests), task.target.language)
+    shown = from_files("Tests that it must pass, from `{}`:", tests_of(task.target.root, tests), task.target.language)
     parts = {
         "examples": f"It must satisfy:\n{listed}" if listed else "",
-        "tests": "\n\n".join(["The tests that it must pass:", *shown]) if shown else "",
+        "tests": "\n\n".join(shown),
     }
     return messages(task, parts, version=version)

@@ -64,12 +64,13 @@ def surroundings(target: Target) -> str:
     rest = rest_of_file(target)
     if rest:
         parts.append(f"The rest of `{target.path.name}`, which stays as it is:\n\n{fenced(rest, target.language)}")
-    return "\n\n".join([*parts, *from_files(imported(target), target.language)])
+    parts += from_files("What it uses of `{}`:", imported(target), target.language)
+    return "\n\n".join(parts)
 
 
-def from_files(pieces: Iterable[Piece], language: str) -> list[str]:
-    """Code from other files under a line that says which."""
-    return [f"From `{piece.path}`:\n\n{fenced(piece.code, language)}" for piece in pieces]
+def from_files(says: str, pieces: Iterable[Piece], language: str) -> list[str]:
+    """Code from other files, each under a line that `says` what it is, with {} for the path."""
+    return [f"{says.format(piece.path)}\n\n{fenced(piece.code, language)}" for piece in pieces]
 
 
 def _tidy(text: str) -> str:
