@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from perforch_core.evidence import Counterexample, TestFailure
 from perforch_core.models.interface import Message
@@ -15,6 +16,7 @@ SHOWN = 5
 
 _LONGEST = 1500
 _LONGEST_VALUE = 400
+_LAST_CALL = "\nlast call: "
 
 
 def fix_messages(
@@ -27,42 +29,70 @@ def fix_messages(
     version: str,
 ) -> tuple[Message, ...]:
     """The chat that asks to mend the target: failing inputs with expected and actual, failing tests, compiler text."""
-    language = task.target.language
-    parts = [f"It does not load:\n\n{fenced(_cut(build_error.strip(), 2 * _LONGEST))}"] if build_error else []
-    parts += [_example(e) for e in examples[:SHOWN]]
-    parts += [_failure(f) for f in failures[:SHOWN]]
-    more = max(0, len(examples) - SHOWN) + max(0, len(failures) - SHOWN)
+    root, language = task.target.root, task.target.language
+    parts = [f"It does not load:\n\n{fenced(_trace(build_error, root))}"] if build_error else []
+    parts += [_example(e, root) for e in examples[:SHOWN]]
+    shown = _by_fault(failures)[:SHOWN]
+    parts += [_failure(alike, root) for alike in shown]
+    more = max(0, len(examples) - SHOWN) + len(failures) - sum(map(len, shown))
     if more:
         parts.append(f"({more} more fail.)")
-    sources = tests_of(task.target.root, [f.name for f in failures[:SHOWN]])
-    shown = from_files("The failing tests, from `{}`:", sources, language)
-    kept = f"These tests pass and must go on passing: {', '.join(passing[:12])}." if passing else ""
-    values = {"failures": "\n\n".join(parts), "tests": "\n\n".join(shown), "passing": kept}
+    sources = tests_of(root, [failure.name for alike in shown for failure in alike])
+    values = {
+        "failures": "\n\n".join(parts),
+        "tests": "\n\n".join(from_files("The failing tests, from `{}`:", sources, language)),
+        "passing": _passing(passing, failures),
+    }
     return messages(task, values, version=version)
 
 
-def _example(example: Counterexample) -> str:
+def _example(example: Counterexample, root: Path) -> str:
     call, expected, actual = (_cut(text, _LONGEST_VALUE) for text in (example.call, example.expected, example.actual))
     text = f"- `{call}`\n  expected: `{expected}`\n  actual:   `{actual}`"
-    trace = example.traceback.strip()
-    return text + (f"\n\n{fenced(_cut(trace, _LONGEST))}" if trace else "")
+    trace = _trace(example.traceback, root)
+    return text + (f"\n\n{fenced(trace)}" if trace else "")
 
 
-def _failure(failure: TestFailure) -> str:
-    """The test's name, where it failed, what was raised, and the last call of the target."""
+def _by_fault(failures: Sequence[TestFailure]) -> list[list[TestFailure]]:
+    """Failures that look the same but for the test's parameters and the last call, together."""
+    alike: dict[tuple[str, str, str], list[TestFailure]] = {}
+    for failure in failures:
+        message = failure.message.partition(_LAST_CALL)[0]
+        alike.setdefault((_test(failure.name), message, failure.traceback), []).append(failure)
+    return list(alike.values())
+
+
+def _failure(alike: Sequence[TestFailure], root: Path) -> str:
+    """The tests' names, where they failed, what was raised, and the last calls of the target."""
+    first = alike[0]
     # pytest repeats the message at the end of the traceback, behind "E".
-    frames = [line for line in failure.traceback.strip().split("\n") if line != "E" and not line.startswith("E  ")]
-    message, found, last = failure.message.strip().partition("\nlast call: ")
-    shown = ["\n".join(frames).strip(), _cut(message, _LONGEST)]
-    if found:
-        shown.append(f"last call: {_cut(last, _LONGEST_VALUE)}")
-    text = "\n".join(filter(None, shown))
-    return f"- test `{failure.name}`:\n\n{fenced(_tail(text, 2 * _LONGEST))}"
+    frames = [line for line in first.traceback.split("\n") if line != "E" and not line.startswith("E  ")]
+    lines = [_trace("\n".join(frames), root), _cut(first.message.partition(_LAST_CALL)[0].strip(), _LONGEST)]
+    calls = [failure.message.partition(_LAST_CALL)[2].strip() for failure in alike[:SHOWN]]
+    lines += [f"last call: {_cut(call, _LONGEST_VALUE)}" for call in calls if call]
+    names = ", ".join(f"`{failure.name}`" for failure in alike[:SHOWN])
+    names += f" and {len(alike) - SHOWN} more of its cases" if len(alike) > SHOWN else ""
+    return f"- test {names}:\n\n" + fenced("\n".join(filter(None, lines)))
+
+
+def _passing(passing: Sequence[str], failures: Sequence[TestFailure]) -> str:
+    """The tests that pass, those left out of which other cases fail: they are shown."""
+    failing = {_test(failure.name).rsplit("::", 1)[-1] for failure in failures}
+    names = [name for name in dict.fromkeys(map(_test, passing)) if name not in failing]
+    return f"These tests pass and must go on passing: {', '.join(names[:12])}." if names else ""
+
+
+def _test(name: str) -> str:
+    """A test's name without its parameters."""
+    return name.partition("[")[0]
+
+
+def _trace(text: str, root: Path) -> str:
+    """A traceback with paths as seen from the project and without the marks under its lines, the end if it is long."""
+    lines = [line for line in text.split("\n") if not line.strip() or line.strip(" ^~")]
+    short = "\n".join(lines).replace(f"{root}/", "").strip()
+    return short if len(short) <= 2 * _LONGEST else "[...]\n" + short[-2 * _LONGEST :]
 
 
 def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit * 2 // 3]} [...] {text[-limit // 3 :]}"
-
-
-def _tail(text: str, limit: int) -> str:
-    return text if len(text) <= limit else "[...]\n" + text[-limit:]

@@ -367,6 +367,25 @@ class TestFix:
         assert "- `tax(7)`\n  expected: `1`\n  actual:   `raises ZeroDivisionError`" in text
         assert "line 3" in blocks(text)
 
+    def test_cases_that_fail_alike_are_told_once(self, root: Path) -> None:
+        def failing(case: str) -> TestFailure:
+            message = f"ValueError: bad\nlast call: tax({case})"
+            return TestFailure(name=f"test_x.py::test_tax[{case}]", message=message, traceback="a.py:1: in tax")
+
+        text = self.made(root, failures=[failing(str(i)) for i in range(9)], passing=["test_tax[12]", "test_b[1]"])
+        assert text.count("ValueError: bad") == 1
+        assert "last call: tax(0)\nlast call: tax(1)\n" in text
+        assert "`test_x.py::test_tax[0]`, `test_x.py::test_tax[1]`" in text
+        assert "and 4 more of its cases" in text
+        assert "more fail" not in text
+        assert "go on passing: test_b." in text
+
+    def test_tracebacks_are_seen_from_the_project(self, root: Path) -> None:
+        trace = f'File "{root}/invoices.py", line 3, in tax\n    return 1 / 0\n           ~~^~~\nZeroDivisionError'
+        text = self.made(root, examples=[Counterexample(call="tax(1)", expected="1", actual="x", traceback=trace)])
+        assert blocks(text)[1] == 'File "invoices.py", line 3, in tax\n    return 1 / 0\nZeroDivisionError'
+        assert str(root) not in text
+
     def test_what_does_not_load(self, root: Path) -> None:
         text = self.made(root, build_error="invoices.py, line 4\nNameError: name 'Ordr' is not defined")
         assert "invoices.py, line 4\nNameError: name 'Ordr' is not defined" in blocks(text)
@@ -380,7 +399,11 @@ class TestFix:
     )
     def test_counts_what_it_does_not_show(self, root: Path, failures: int, examples: int, more: int) -> None:
         cases = [Counterexample(call=f"tax({i})", expected="1", actual="2") for i in range(examples)]
-        text = self.made(root, failures=[self.FAILURE] * failures, examples=cases)
+        different = [
+            TestFailure(name=f"test_x.py::test_{i}", message=self.FAILURE.message, traceback=self.FAILURE.traceback)
+            for i in range(failures)
+        ]
+        text = self.made(root, failures=different, examples=cases)
         assert ("more fail" in text) == bool(more)
         assert f"({more} more fail.)" in text or not more
 
