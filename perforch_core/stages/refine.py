@@ -30,12 +30,11 @@ class Measured:
 
 def refine_messages(task: Task, measured: Measured, *, tried: Sequence[str], version: str) -> tuple[Message, ...]:
     """The chat that asks for a better target. `tried` are lines on what did not help."""
+    # The exponent is not told: the times say the same, and between two noisy ones it may be far off.
     lines = [f"- at input size {n}: {_seconds(t)} per call" for n, t in measured.by_size]
-    if measured.exponent is not None:
-        lines.append(f"- time grows about as n^{measured.exponent:.1f}")
     lines += _hot_lines(task, measured.hot_lines or {})
     if measured.slowest:
-        lines.append(f"- the slowest input measured: `{measured.slowest}`")
+        lines.append(f"- the slowest input measured, called as `{task.target.symbol}{measured.slowest}`")
     known = "\n".join(f"- {line}" for line in tried)
     parts = {
         "goal": GOALS[task.objective],
@@ -46,13 +45,17 @@ def refine_messages(task: Task, measured: Measured, *, tried: Sequence[str], ver
 
 
 def _hot_lines(task: Task, shares: Mapping[int, float]) -> list[str]:
-    source = task.target.text.splitlines()
-    hottest = sorted(shares.items(), key=lambda item: -item[1])[:HOT_LINES]
-    return [
-        f"- {share:.0%} of the time in `{source[line - 1].strip()}`"
-        for line, share in hottest
-        if share >= 0.05 and 0 < line <= len(source)
-    ]
+    target = task.target
+    source = target.text.split("\n")
+    first = target.text.count("\n", 0, target.start) + 1
+    own = [line.strip() for line in source[first - 1 : first + target.code.count("\n")]]
+    told = []
+    for number, share in sorted(shares.items(), key=lambda item: -item[1])[:HOT_LINES]:
+        text = source[number - 1].strip() if 0 < number <= len(source) else ""
+        if share >= 0.05 and text:
+            which = f" (line {number - first + 1} of the function)" if own.count(text) > 1 else ""
+            told.append(f"- {share:.0%} of the time in `{text}`{which}")
+    return told
 
 
 def _seconds(value: float) -> str:
