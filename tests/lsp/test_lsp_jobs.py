@@ -310,10 +310,6 @@ async def test_a_client_that_knows_our_messages_is_told_by_events_alone(start: S
 async def test_a_client_that_never_answers_does_not_hold_the_next_job(start: Start) -> None:
     editor = await start("vscode")
 
-    @editor.client.feature("perforch/never")
-    def never(params: object) -> None:
-        return None
-
     stuck = asyncio.Event()
 
     async def silent(params: types.ShowMessageRequestParams) -> None:
