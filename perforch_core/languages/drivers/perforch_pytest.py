@@ -27,6 +27,10 @@ _QUIET = (
 )
 
 
+# pytest parses whole files again for every traceback it shows: 0.4 s each where files have thousands of lines.
+_FULL_TRACEBACKS = 6
+
+
 class Plugin(object):
     """Reports collection, outcomes and what reached the target."""
 
@@ -41,6 +45,8 @@ class Plugin(object):
         self.scopes = []
         self.items = []
         self.outcome = None
+        self.config = None
+        self.failures = 0
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_make_collect_report(self, collector):
@@ -62,6 +68,7 @@ class Plugin(object):
     def pytest_collection_modifyitems(self, session, config, items):
         """Keep the chosen tests, after all other plugins had their say."""
         yield
+        self.config = config
         kept = [item for item in items if self._wanted(item.nodeid)]
         items[:] = kept
         self.items = kept
@@ -116,6 +123,9 @@ class Plugin(object):
         if self.outcome is None:
             return
         now = _outcome(report)
+        self.failures += now in ("failed", "error")
+        if self.failures == _FULL_TRACEBACKS:  # the others only say what was raised, and where
+            self.config.option.tbstyle = "line"
         self.outcome["seconds"] += getattr(report, "duration", 0.0)
         if now is not None and _RANK[now] > _RANK[self.outcome["outcome"]]:
             self.outcome["outcome"] = now
