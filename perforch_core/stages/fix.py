@@ -67,12 +67,19 @@ def _failure(alike: Sequence[TestFailure], root: Path) -> str:
     first = alike[0]
     # pytest repeats the message at the end of the traceback, behind "E".
     frames = [line for line in first.traceback.split("\n") if line != "E" and not line.startswith("E  ")]
-    lines = [_trace("\n".join(frames), root), _cut(first.message.partition(_LAST_CALL)[0].strip(), _LONGEST)]
+    lines = [_trace("\n".join(frames), root), _cut(_message(first), _LONGEST)]
     calls = [failure.message.partition(_LAST_CALL)[2].strip() for failure in alike[:SHOWN]]
     lines += [f"last call: {_cut(call, _LONGEST_VALUE)}" for call in calls if call]
     names = ", ".join(f"`{failure.name}`" for failure in alike[:SHOWN])
     names += f" and {len(alike) - SHOWN} more of its cases" if len(alike) > SHOWN else ""
     return f"- test {names}:\n\n" + fenced("\n".join(filter(None, lines)))
+
+
+def _message(failure: TestFailure) -> str:
+    """What was raised, without pytest's difference of two values where both are told in full before it."""
+    message = failure.message.partition(_LAST_CALL)[0].strip()
+    said, found, _ = message.partition("Full diff:")
+    return said.strip() if found and "..." not in said else message
 
 
 def _passing(passing: Sequence[str], failures: Sequence[TestFailure]) -> str:

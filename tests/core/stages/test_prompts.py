@@ -380,6 +380,15 @@ class TestFix:
         assert "more fail" not in text
         assert "go on passing: test_b." in text
 
+    @pytest.mark.parametrize(
+        ("first", "diff"), [("assert [3] == [5]", False), ("assert [1, 2, ...] == [1, 3, ...]", True)]
+    )
+    def test_the_difference_of_two_values_only_where_they_are_cut(self, root: Path, first: str, diff: bool) -> None:
+        message = f"AssertionError: {first}\n\n  At index 0 diff: 3 != 5\n\n  Full diff: (-: missing)\n  - 5,"
+        text = self.made(root, failures=[TestFailure(name="test_x.py::test_x", message=message)])
+        assert "At index 0 diff: 3 != 5" in text
+        assert ("Full diff" in text) == diff
+
     def test_tracebacks_are_seen_from_the_project(self, root: Path) -> None:
         trace = f'File "{root}/invoices.py", line 3, in tax\n    return 1 / 0\n           ~~^~~\nZeroDivisionError'
         text = self.made(root, examples=[Counterexample(call="tax(1)", expected="1", actual="x", traceback=trace)])
