@@ -43,6 +43,9 @@ SLACK = 1.0
 REPEATED = 8
 PILOT = 30
 MAX_DEATHS = 8
+STEADY_SECONDS = 6.0
+"""Running the original again gets at least so long: on a busy machine, making the inputs may have taken all the time."""
+
 EXHAUSTED = frozenset({"RecursionError", "MemoryError"})
 """Exceptions that tell of this machine's limits and not of what the function means: no oracle."""
 MISFITS = frozenset({"TypeError", "AttributeError"})
@@ -332,7 +335,8 @@ async def stable_cases(
     Where only the order of the result varies with the hash seed, the case is kept and compared in any order: nobody
     can rely on it. `first` are observations already made under the first seed. Raises BuildFailed.
     """
-    deadline = asyncio.get_running_loop().time() + max(1.0, seconds)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + max(STEADY_SECONDS, seconds)
     if first is None:
         start = _factory(harness, version, HASH_SEEDS[0])
         first = await _first_pass(start, cases, timeout=timeout, deadline=deadline)
@@ -346,7 +350,9 @@ async def stable_cases(
         order = [i for i in range(len(cases)) if i not in reasons]
         if number == 0:
             order.reverse()  # what one call leaves behind shows when others come before it
-        again = await _again(_factory(harness, version, seed), cases, order, timeout=timeout, deadline=deadline)
+        # Each run gets its share of the time left: what one has no time for, the later ones need not run.
+        until = loop.time() + (deadline - loop.time()) / (len(HASH_SEEDS) - number)
+        again = await _again(_factory(harness, version, seed), cases, order, timeout=timeout, deadline=until)
         for i, later in again.items():
             if later is None:
                 reasons[i] = "not run again in the time"
