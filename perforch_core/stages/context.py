@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import itertools
 import re
+import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,13 +20,16 @@ from perforch_core.task import Target
 WHOLE_FILE = 6000
 """Files up to this many characters are shown whole, and of larger ones about so much."""
 
-IMPORTED = 4000
+IMPORTED = 3000
 """Characters of other project files that are shown at most."""
 
 TESTS = 5000
 """Characters of test code that are shown at most."""
 
 _SHORT = 200
+_UNRELATED = 6
+"""One part in so many goes to the signatures of what the target does not name."""
+
 _MOST_BYTES = 1 << 20
 _WORD = re.compile(r"[^\W\d]\w*")
 _HOPS = 3
@@ -53,7 +57,7 @@ def rest_of_file(target: Target) -> str:
     tree = _parsed(stub)
     if tree is None:
         return _lines_with_names(rest)
-    text = _outline(_Source(stub, tree), _words(target.code), WHOLE_FILE)
+    text = _outline(_Source(stub, tree), _named_in(target.code), WHOLE_FILE)
     return re.sub(rf"def {_STUB}\(\):( pass|\n +pass| \.\.\.)", _place(target), text)
 
 
@@ -71,9 +75,9 @@ def imported(target: Target) -> list[Piece]:
     if own is None:
         return []
     source = _Source(_lf(target.text), own)
-    wanted = _words(target.code) | _class_words(source, target.symbol)
-    for node in _reached(source, wanted):
-        wanted |= _words(source.code(node))
+    wanted = _named_in(target.code) | _class_names(source, target.symbol)
+    for node in _reached(source, wanted, hops=1):
+        wanted |= _names(node)
     pieces: list[Piece] = []
     left = IMPORTED
     for path, names in _needed_files(target, own, wanted):
@@ -146,17 +150,17 @@ def _names_of(node: ast.stmt) -> set[str]:
     return set()
 
 
-def _reached(source: _Source, words: set[str]) -> list[ast.stmt]:
+def _reached(source: _Source, words: set[str], *, hops: int = _HOPS) -> list[ast.stmt]:
     """The module-level definitions named by `words`, then those that these name, and so on."""
     found: list[ast.stmt] = []
     todo = [node for node in source.tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
-    for _ in range(_HOPS):
+    for _ in range(hops):
         near = [node for node in todo if _names_of(node) & words]
         if not near:
             break
         found += near
         todo = [node for node in todo if node not in near]
-        words = set().union(*(_words(source.code(node)) for node in near))
+        words = set().union(*map(_names, near))
     return found
 
 
@@ -169,14 +173,16 @@ def _outline(source: _Source, words: set[str], limit: int) -> str:
         if size <= room and not _holds_stub(node):
             whole.add(node)
             room -= size
+    room = min(room, limit // _UNRELATED)
     parts: list[str] = []
     for node in source.tree.body:
         text = source.code(node) if node in whole else _signature(source, node, words)
-        if text and (node in whole or _holds_stub(node) or isinstance(node, ast.Import | ast.ImportFrom)):
-            parts.append(text)
-        elif text and len(text) <= room:
-            parts.append(text)
-            room -= len(text)
+        needed = node in whole or _holds_stub(node) or isinstance(node, ast.Import | ast.ImportFrom)
+        if not text or (not needed and len(text) > room):
+            continue
+        room -= 0 if needed else len(text)
+        apart = isinstance(node, _Definition) and bool(parts)
+        parts.append("\n" + text if apart else text)
     return "\n".join(parts)
 
 
@@ -201,7 +207,8 @@ def _signature(source: _Source, node: ast.stmt, words: set[str]) -> str:
 
 def _member(source: _Source, node: ast.stmt, words: set[str]) -> str:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        important = node.name in ("__init__", "__new__", "__post_init__") or node.name in words
+        called = {f"{owner}.{node.name}" for owner in ("self", "cls", "super")} & words
+        important = called or node.name in ("__init__", "__new__", "__post_init__")
         if important and len(source.code(node)) <= WHOLE_FILE // 4:
             return source.code(node)
     return _signature(source, node, words)
@@ -246,10 +253,10 @@ def _imports(
                     yield from _from_module(file, root, node, alias.name, words, hops)
         elif isinstance(node, ast.Import):
             for alias in node.names:
-                bound = alias.asname or alias.name.rsplit(".", 1)[-1]
-                path = _module_file(file, root, 0, alias.name) if bound in words else None
+                names = _attributes(alias.asname or alias.name, words)
+                path = _module_file(file, root, 0, alias.name) if names else None
                 if path is not None:
-                    yield path, words
+                    yield path, names
 
 
 def _from_module(
@@ -258,7 +265,8 @@ def _from_module(
     """`name` from a module: a definition there, a submodule, or passed on from yet another module."""
     submodule = _module_file(file, root, node.level, ".".join(filter(None, (node.module, name))))
     if submodule is not None:
-        yield submodule, words
+        bound = next(alias.asname or name for alias in node.names if alias.name == name)
+        yield submodule, _attributes(bound, words)
         return
     path = _module_file(file, root, node.level, node.module or "")
     source = _read(path, root) if path else None
@@ -320,7 +328,7 @@ def _tests_of(source: _Source, names: Iterable[str], limit: int) -> str:
         if len(text) > limit and tests:
             break
         limit -= len(text)
-        words |= _words(text)
+        words |= _names(inner) | {argument.arg for argument in _arguments(inner)}
         if inner is not top and top not in tests:
             tests[top] = source.header(top)
             words |= _set_up(source, top, tests)
@@ -353,7 +361,7 @@ def _set_up(source: _Source, owner: ast.stmt, tests: dict[ast.stmt, str]) -> set
     for node in getattr(owner, "body", []):
         if isinstance(node, ast.FunctionDef) and (node.name in ("setUp", "setup_method") or _is_fixture(node)):
             tests[node] = source.code(node)
-            words |= _words(tests[node])
+            words |= _names(node) | {argument.arg for argument in _arguments(node)}
     return words
 
 
@@ -368,23 +376,63 @@ def _is_test(node: ast.stmt) -> bool:
 # --- text ----------------------------------------------------------------------------------------------------------
 
 
-def _class_words(source: _Source, symbol: str) -> set[str]:
-    """What the target's class says of itself: its bases, fields and how it is made."""
-    words: set[str] = set()
+def _class_names(source: _Source, symbol: str) -> set[str]:
+    """What the target's class names: its bases, the types of its fields, how it is made."""
+    names: set[str] = set()
     body: Sequence[ast.stmt] = source.tree.body
     for name in symbol.split(".")[:-1]:
         owner = next((n for n in body if isinstance(n, ast.ClassDef) and n.name == name), None)
         if owner is None:
             break
         body = owner.body
-        words |= set().union(*(_words(ast.unparse(base)) for base in owner.bases))
         fields = [n for n in body if isinstance(n, ast.AnnAssign) or getattr(n, "name", "") == "__init__"]
-        words |= set().union(*(_words(source.code(n)) for n in fields))
-    return words
+        names |= set().union(*map(_names, owner.bases), *map(_names, fields))
+    return names
 
 
-def _words(code: str) -> set[str]:
-    return set(_WORD.findall(code))
+def _named_in(code: str) -> set[str]:
+    """The names in a piece of code; where it does not parse, its words."""
+    tree = _parsed(textwrap.dedent(code)) or _parsed("if 1:\n " + code)
+    return set(_WORD.findall(code)) if tree is None else _names(tree)
+
+
+def _names(node: ast.AST) -> set[str]:
+    """The names that a tree uses, "a.b" for attributes of names, annotations in quotes included; not words of texts,
+    and not its own variables."""
+    names: set[str] = set()
+    own: set[str] = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name):
+            (names if isinstance(part.ctx, ast.Load) else own).add(part.id)
+        elif isinstance(part, ast.arg):
+            own.add(part.arg)
+        elif isinstance(part, ast.Attribute):
+            owner = _dotted(part.value)
+            names |= {f"{owner}.{part.attr}"} if owner else set()
+        for quoted in (getattr(part, "annotation", None), getattr(part, "returns", None)):
+            if isinstance(quoted, ast.Constant) and isinstance(quoted.value, str):
+                names |= set(_WORD.findall(quoted.value))
+    return {name for name in names if name.partition(".")[0] not in own or name.startswith(("self.", "cls."))}
+
+
+def _dotted(node: ast.expr) -> str:
+    """The text of "a.b.c" and of "super()" as "super", "" for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        owner = _dotted(node.value)
+        return f"{owner}.{node.attr}" if owner else ""
+    return "super" if isinstance(node, ast.Call) and _dotted(node.func) == "super" else ""
+
+
+def _attributes(owner: str, names: set[str]) -> set[str]:
+    """What is used of a module that is bound to `owner`."""
+    return {name.rsplit(".", 1)[1] for name in names if name.rpartition(".")[0] == owner}
+
+
+def _arguments(node: ast.stmt) -> list[ast.arg]:
+    """A test's parameters: they may name fixtures."""
+    return node.args.args if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else []
 
 
 def _lf(text: str) -> str:

@@ -269,6 +269,8 @@ class TestOtherFiles:
              "from pkg import help_", "help_(x)", "return 7"),
             ({"pkg/__init__.py": "", "pkg/inner.py": "def help_(x):\n    return 7\n"},
              "from pkg import inner", "inner.help_(x)", "return 7"),
+            ({"pkg/__init__.py": "", "pkg/inner.py": "def help_(x):\n    return 7\n"},
+             "import pkg.inner", "pkg.inner.help_(x)", "return 7"),
             ({"src/pkg/__init__.py": "def help_(x):\n    return 7\n"}, "import pkg", "pkg.help_(x)", "return 7"),
         ],
     )  # fmt: skip
@@ -294,6 +296,21 @@ class TestOtherFiles:
         made = prompts(task(root, Stage.FIX, text=text, name="user.py", symbol="f"))
         assert "return 7" in made
         assert "'abc'" not in made
+
+    def test_words_of_documentation_name_nothing(self, root: Path) -> None:
+        (root / "util.py").write_text("def run(x):\n    return 'of another file'\n\n\ndef help_(x):\n    return 7\n")
+        text = (
+            'from util import help_, run\n\n\ndef f(x):\n    """Does not run."""\n    return help_("run", x)  # run\n'
+        text += "\n\ndef g(run):\n    return run\n"
+        )
+        made = prompts(task(root, Stage.FIX, text=text, name="user.py", symbol="f"))
+        assert "return 7" in made
+        assert "of another file" not in made
+        assert "of another file" not in prompts(task(root, Stage.FIX, text=text, name="user.py", symbol="g"))
+
+    def test_types_in_quotes(self, root: Path) -> None:
+        text = 'from records import Order\n\n\ndef f(x: "list[Order]"):\n    return x\n'
+        assert "class Order:" in prompts(task(root, Stage.FIX, text=text, name="user.py", symbol="f"))
 
     def test_nothing_outside_the_project_is_shown(self, root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
         outside = tmp_path_factory.mktemp("outside") / "other.py"
