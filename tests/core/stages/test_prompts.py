@@ -301,7 +301,7 @@ class TestOtherFiles:
         (root / "util.py").write_text("def run(x):\n    return 'of another file'\n\n\ndef help_(x):\n    return 7\n")
         text = (
             'from util import help_, run\n\n\ndef f(x):\n    """Does not run."""\n    return help_("run", x)  # run\n'
-        text += "\n\ndef g(run):\n    return run\n"
+            "\n\ndef g(run):\n    return run\n"
         )
         made = prompts(task(root, Stage.FIX, text=text, name="user.py", symbol="f"))
         assert "return 7" in made
