@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -10,6 +11,7 @@ from string import Template
 
 from perforch_core.models.interface import Message
 from perforch_core.stages.context import Piece, imported, rest_of_file
+from perforch_core.stages.splice_answer import parsed
 from perforch_core.task import Target, Task
 
 LANGUAGE_NAMES = {"python": "Python"}
@@ -31,7 +33,7 @@ def messages(task: Task, parts: Mapping[str, str], *, version: str) -> tuple[Mes
         "name": target.symbol.rsplit(".", 1)[-1],
         "language_name": language,
         "language_version": version,
-        "code": fenced(as_it_stands(target), target.language),
+        "code": fenced(at_margin(target), target.language),
         "specification": task.specification.strip(),
         "context": surroundings(target),
     }
@@ -49,13 +51,31 @@ def fenced(text: str, language: str = "") -> str:
     return f"{fence}{language}\n{text}\n{fence}"
 
 
-def as_it_stands(target: Target) -> str:
-    """The target indented as in its file, with "\\n" line ends."""
-    start = target.start
-    while start and target.text[start - 1] in " \t":
-        start -= 1
-    code = target.text[start : target.end] if start == 0 or target.text[start - 1] in "\r\n" else target.code
-    return code.replace("\r\n", "\n").replace("\r", "\n").rstrip()
+def at_margin(target: Target) -> str:
+    """The target's code with "\n" line ends, a method moved to the margin. The insides of strings stay as they are."""
+    line_start = max(target.text.rfind("\n", 0, target.start), target.text.rfind("\r", 0, target.start)) + 1
+    indent = target.text[line_start : target.start].lstrip("\ufeff")
+    code = target.code.replace("\r\n", "\n").replace("\r", "\n").rstrip()
+    if not indent or indent.strip():
+        return code.lstrip()
+    tree = parsed(f"if 1:\n{indent}{code.lstrip()}")
+    kept = set() if tree is None else _inside_strings(tree)
+    lines = enumerate(code.lstrip().split("\n"), 2)
+    return "\n".join(line if number in kept else line.removeprefix(indent) for number, line in lines)
+
+
+def _inside_strings(tree: ast.Module) -> set[int]:
+    """Lines whose beginning is inside a string that is not the documentation of the first function."""
+    function = next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)), None)
+    documentation = function.body[0] if function and ast.get_docstring(function) is not None else None
+    left_out = {documentation.value} if isinstance(documentation, ast.Expr) else set()
+    return {
+        number
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes))
+        if node not in left_out
+        for number in range(node.lineno + 1, (node.end_lineno or 0) + 1)
+    }
 
 
 def surroundings(target: Target) -> str:

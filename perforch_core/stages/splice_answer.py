@@ -118,9 +118,11 @@ def _parsed_answer(source: str, frame: Frame) -> tuple[str, ast.Module]:
     lines = source.split("\n")
     inner = next((line for line in lines[1:] if line.strip()), "")
     variants = [
+        *([_levelled(source, frame)] if frame.function.in_class else []),
         _first_line_stripped(source, frame),
         source,
         _dedented(source),
+        _levelled(source, frame),
         textwrap.dedent(source),
         lines[0].strip() + "\n" + textwrap.dedent("\n".join(lines[1:])),
         textwrap.dedent(inner[: len(inner) - len(inner.lstrip())] + source),
@@ -162,6 +164,23 @@ def _dedented(source: str) -> str:
     own = source[: len(source) - len(source.lstrip())].rpartition("\n")[2]
     lines = enumerate(source.split("\n"), 2)
     return "\n".join(line if number in kept else line.removeprefix(own) for number, line in lines)
+
+
+def _levelled(source: str, frame: Frame) -> str:
+    """Imports or helpers at the margin, then the method as it is indented in its class: all at the margin.
+
+    After a helper such an answer parses as it is, with the method as a function inside of the helper.
+    """
+    start = re.search(rf"^[ \t]+(?:@.*\n(?:[ \t]+.*\n)*?[ \t]+)?(?:async +)?def +{frame.name}\b", source, re.MULTILINE)
+    if start is None:
+        return source
+    head, rest = source[: start.start()], source[start.start() :]
+    tree = parsed(head)
+    if tree is None or not tree.body or isinstance(tree.body[-1], ast.ClassDef):
+        return source
+    if any(isinstance(node, Definition) and node.name == frame.name for node in tree.body):
+        return source
+    return head + _dedented(rest)
 
 
 def _definitions(node: ast.AST, owner: ast.ClassDef | None = None) -> Iterator[tuple[Definition, ast.ClassDef | None]]:

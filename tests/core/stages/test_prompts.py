@@ -151,13 +151,18 @@ class TestEveryStage:
         assert "Use half up, as the tax office does." in text
         assert "$" not in text
 
-    def test_shows_the_target_once_and_as_it_stands(self, root: Path, stage: Stage) -> None:
+    def test_shows_the_target_once_moved_to_the_margin(self, root: Path, stage: Stage) -> None:
         text = prompts(task(root, stage))
-        first = blocks(text)[0]
-        assert first.startswith("    @property\n    def tax(self) -> int:")
-        assert first in MODULE
-        assert "Cents of tax,\n\n\n        rounded" in first
+        assert blocks(text)[0] == (
+            '@property\ndef tax(self) -> int:\n    """Cents of tax,\n\n\n    rounded half up."""\n'
+            "    return _rounded(self.order.net * RATE)"
+        )
         assert text.count("rounded half up") == 1
+
+    def test_the_insides_of_strings_stay(self, root: Path, stage: Stage) -> None:
+        text = 'class A:\n    def f(self):\n        """Say\n        it."""\n        return """a\n        b"""\n'
+        shown = blocks(prompts(task(root, stage, text=text, name="strings.py", symbol="A.f")))[0]
+        assert shown == 'def f(self):\n    """Say\n    it."""\n    return """a\n        b"""'
 
     def test_shows_the_rest_of_the_file_with_the_place(self, root: Path, stage: Stage) -> None:
         text = prompts(task(root, stage))
@@ -183,7 +188,7 @@ class TestEveryStage:
         made = task(root, stage, text=MODULE.replace("\n", "\r\n"))
         assert made.target.text.count("\r\n") == MODULE.count("\n")
         assert "\r" not in prompts(made)
-        assert blocks(prompts(made))[0] in MODULE
+        assert blocks(prompts(made))[0] == blocks(prompts(task(root, stage, text=MODULE)))[0]
 
     def test_backticks_in_the_code_do_not_end_its_fence(self, root: Path, stage: Stage) -> None:
         code = 'def f(x):\n    """Such as\n\n    ```\n    f(1)\n    ```\n\n\n    and so on."""\n    return x'

@@ -153,6 +153,24 @@ def test_a_method_is_replaced(answer: str) -> None:
     assert text_of(put(answer, "Cart.total")) == EXPECTED_TOTAL
 
 
+@pytest.mark.parametrize(
+    "head", ["import math", "import math\n\n\ndef helper_of_mine(xs):\n    return math.fsum(xs)\n"]
+)
+def test_imports_and_helpers_at_the_margin_before_an_indented_method(head: str) -> None:
+    call = "helper_of_mine" if "def" in head else "math.fsum"
+    method = TOTAL.replace("sum(self.items)", f'len("""a\n  b""") + {call}(self.items)')
+    text = text_of(put(f"{head}\n\n{method}\n", "Cart.total"))
+    assert method in text
+    assert "\nimport math\n" in text
+    assert ("def helper_of_mine(xs):\n    return math.fsum(xs)" in text) == ("def" in head)
+
+
+def test_a_function_of_the_same_name_inside_a_method_stays_there() -> None:
+    body = "    start = 0\n\n    def total(xs):\n        return sum(xs, start)\n\n    return total(self.items)"
+    text = text_of(put(f"@property\ndef total(self):\n{body}", "Cart.total"))
+    assert textwrap.indent(body, "    ") in text
+
+
 def test_the_receiver_may_be_called_otherwise() -> None:
     text = text_of(put("def total(this) -> int:\n    return sum(this.items)", "Cart.total"))
     assert '        """The sum."""\n        return sum(this.items)' in text
