@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from perforch_core.evidence import Strength
+from perforch_core.evidence import Evidence, Strength
 from perforch_core.languages import function_of
 from perforch_core.languages.interface import BuildFailed, Case, DriverDied, Function, Signature, Version
 from perforch_core.languages.python_harness import DriverLimits, PythonHarness
@@ -143,10 +143,30 @@ async def learn_cases(found: Understanding, report: Reporter, *, version: Versio
     )
     found.notes += baseline.notes
     if not baseline.normal_returns:
-        why = "it returns normally on none of those tried" if baseline.cases else "its arguments cannot be made up"
-        found.notes.append(f"no cases: {why}, and no test passes any that could be recorded")
+        if baseline.cases:
+            why = "it returns normally on none of those tried"
+        elif baseline.dropped:
+            why = "none of those tried could be kept"
+        else:
+            why = "its arguments cannot be made up, and no test passes any that could be recorded"
+        found.notes.append(f"no cases: {why}")
         return
     found.signature = baseline.signature
     found.baseline, found.held_back = split(baseline, seed=CASES)
     text = f"{len(baseline.cases)} inputs to compare on; the original returns normally on {baseline.normal_returns}"
     report(Event(kind="note", text=text))
+
+
+def evidence_on_original(found: Understanding) -> Evidence:
+    """What was established about the target as it stands, for a task that ends without a suggestion."""
+    parts = [part for part in (found.baseline, found.held_back) if part is not None]
+    return Evidence(
+        builds=not found.build_error,
+        tests=found.plan.baseline if found.plan.reaching else None,
+        cases=sum(len(part.cases) for part in parts),
+        held_back=len(found.held_back.cases) if found.held_back else 0,
+        normal_returns=sum(part.normal_returns for part in parts),
+        strength=found.strength,
+        sandbox=found.sandbox.name,
+        notes=tuple(dict.fromkeys(found.notes)),
+    )

@@ -18,7 +18,7 @@ from perforch_core.settings import Settings
 from perforch_core.stages.ask import NoCandidate, ask
 from perforch_core.suggestion import Attempt, Result, Status, minimal_edits, times, title_of
 from perforch_core.task import Budget, Candidate, Event, Reporter, Stage, Target, Task, Usage
-from perforch_core.understanding import Understanding
+from perforch_core.understanding import Understanding, evidence_on_original
 
 MODEL_SECONDS = 120.0
 ROUNDS = 2
@@ -209,7 +209,7 @@ class Work:
     ) -> Result:
         """The result of the task."""
         target = self.task.target
-        evidence = evidence or Evidence(sandbox=self.services.sandbox.name, notes=tuple(self.found.notes))
+        evidence = evidence or evidence_on_original(self.found)
         return Result(
             id=self.id,
             stage=self.task.stage,

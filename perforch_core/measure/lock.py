@@ -16,6 +16,9 @@ from perforch_core.task import Event, Reporter, silent
 POLL = 0.05
 """Seconds between two tries."""
 
+PATIENCE = 20.0
+"""Seconds to wait for another measurement: a user's budget is of that order."""
+
 
 def lock_path() -> Path:
     """The lock file, in the user's cache folder."""
@@ -23,8 +26,12 @@ def lock_path() -> Path:
 
 
 @asynccontextmanager
-async def measuring(report: Reporter = silent, *, path: Path | None = None) -> AsyncIterator[bool]:
-    """Hold the machine's measuring lock. Yields False where no lock file can be made: then nothing is held.
+async def measuring(
+    report: Reporter = silent, *, path: Path | None = None, patience: float = PATIENCE
+) -> AsyncIterator[bool]:
+    """Hold the machine's measuring lock. Yields False where it cannot be had within `patience` seconds, or at all.
+
+    Then nothing is held, and others may disturb the measurement: it takes longer, but claims nothing that is not so.
 
     Waiting leaves the event loop free, can be cancelled, and is told once to `report`. The system lets go of the lock
     when its process dies, however that happens, so a stale file never blocks anybody. Not reentrant.
@@ -35,13 +42,17 @@ async def measuring(report: Reporter = silent, *, path: Path | None = None) -> A
         yield False
         return
     try:
-        told = False
-        while not _try(descriptor):
-            if not told:
-                told = True
+        loop = asyncio.get_running_loop()
+        began = 0.0
+        while not (held := _try(descriptor)):
+            if not began:
+                began = loop.time()
                 report(Event(kind="note", text="waiting for another measurement on this machine to end"))
+            elif loop.time() - began > patience:
+                report(Event(kind="note", text="measuring beside another measurement: both are disturbed"))
+                break
             await asyncio.sleep(POLL)
-        yield True
+        yield held
     finally:
         os.close(descriptor)
 

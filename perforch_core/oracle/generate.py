@@ -823,14 +823,41 @@ def _aliased(slots: Sequence[_Slot], row: Sequence[Any], rng: random.Random) -> 
     return row
 
 
+def _unlike(item: Any, number: int) -> Any:
+    """The item made different by a number, where its type tells how."""
+    match item:
+        case bool() | None:
+            return item
+        case int() | float():
+            return item + number
+        case str():
+            return item + _letters(number)
+        case tuple() if item:
+            return (_unlike(item[0], number), *item[1:])
+        case Record() if item.fields:
+            name, value = item.fields[0]
+            return Record(item.type, ((name, _unlike(value, number)), *item.fields[1:]))
+    return item
+
+
+def _letters(number: int) -> str:
+    text = ""
+    while number:
+        number, digit = divmod(number, 26)
+        text += "abcdefghijklmnopqrstuvwxyz"[digit]
+    return text
+
+
 def _stock(values: Iterable[Any]) -> list[Any]:
     """The items (of dicts, the pairs) of many values of one argument, for making large ones of mostly unlike items."""
     stock: list[Any] = []
     for value in values:
         if isinstance(value, dict):
             stock += value.items()
-        elif isinstance(value, (list, set, frozenset)):
+        elif isinstance(value, list):
             stock += value
+        elif isinstance(value, (set, frozenset)):
+            stock += sorted(value, key=repr)  # their own order depends on the process' hash seed
     return stock
 
 
@@ -841,7 +868,9 @@ def _enlarged(value: Any, kind: CaseType, stock: Sequence[Any], rng: random.Rand
     """
     size = rng.randint(50, 300)
     if stock and isinstance(value, (list, dict, set, frozenset)):
-        taken = copy.deepcopy(rng.sample(stock, min(size, len(stock))))
+        taken = copy.deepcopy([rng.choice(stock) for _ in range(size)])
+        if not isinstance(value, dict):
+            taken = [_unlike(item, rng.randint(0, size)) if rng.random() < 0.8 else item for item in taken]
         return type(value)(taken)
     if kind.kind not in ("list", "str") or not value or isinstance(value[0], list):
         return value

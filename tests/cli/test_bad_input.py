@@ -23,7 +23,11 @@ def total(prices: list[int]) -> int:
 
 def perforch(*arguments: str, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "perforch_cli.main", *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout
+        [sys.executable, "-m", "perforch_cli.main", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
     )
 
 
