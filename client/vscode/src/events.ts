@@ -37,7 +37,7 @@ export type ServerEvent =
 export type Reaction =
   | { readonly show: "nothing" }
   | { readonly show: "message"; readonly severity: "error" | "warning" | "info"; readonly text: string; readonly log: boolean }
-  | { readonly show: "preview"; readonly suggestion: string; readonly symbol: string }
+  | { readonly show: "preview"; readonly suggestion: string; readonly symbol: string; readonly proven: boolean }
   | { readonly show: "closed"; readonly suggestion: Suggestion };
 
 /**
@@ -51,8 +51,9 @@ export function reaction(event: ServerEvent): Reaction {
   const { job } = event;
   if (job.background || (job.state !== "done" && job.state !== "failed")) return { show: "nothing" };
   if (job.suggestion !== null) {
-    const applied = job.apply && event.result?.status === "suggested";
-    return applied ? { show: "nothing" } : { show: "preview", suggestion: job.suggestion, symbol: job.symbol };
+    const proven = event.result?.status === "suggested";
+    if (job.apply && proven) return { show: "nothing" };
+    return { show: "preview", suggestion: job.suggestion, symbol: job.symbol, proven };
   }
   const severity = event.severity ?? "info";
   return { show: "message", severity, text: `PerfOrch: ${job.text}`, log: severity === "error" };

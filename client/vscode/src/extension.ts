@@ -25,8 +25,8 @@ export function activate(context: vscode.ExtensionContext): void {
       const choice = await tell[answer.severity](answer.text, ...(answer.log ? ["Show Log"] : []));
       if (choice !== undefined) started.log.show();
     } else if (answer.show === "preview") {
-      const preview = await started.command<Omit<Preview, "symbol">>("perforch.preview", answer.suggestion);
-      await previews.offer({ ...preview, symbol: answer.symbol });
+      const preview = await started.command<Omit<Preview, "symbol" | "proven">>("perforch.preview", answer.suggestion);
+      await previews.offer({ ...preview, symbol: answer.symbol, proven: answer.proven });
     } else if (answer.show === "closed") {
       await finish(answer.suggestion);
     }

@@ -46,9 +46,8 @@ export function locate(around: Surroundings): Located {
   const untrusted = around.trusted ? "" : " The folder is not trusted, so nothing in it was looked at.";
   return {
     problem:
-      `PerfOrch's server is not installed: there is no perforch in the project's virtual environment, beside the ` +
-      `chosen Python interpreter or on the PATH.${untrusted} Install it with "${INSTALL}", or name it in the setting ` +
-      `perforch.server.command.`,
+      `PerfOrch's server was not found: no perforch in the project's virtual environment, beside the chosen Python ` +
+      `interpreter or on the PATH.${untrusted} Install it with "${INSTALL}", or set perforch.server.command.`,
     searched,
   };
 }

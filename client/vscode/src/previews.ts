@@ -3,12 +3,13 @@
 import * as vscode from "vscode";
 import { SCHEME, linkPath, parseLink, type Side } from "./links.js";
 
-/** What `perforch.preview` answers. */
+/** What `perforch.preview` answers, with what the event said of it. */
 export interface Preview {
   readonly id: string;
   readonly uri: string;
   readonly symbol: string;
   readonly title: string;
+  readonly proven: boolean;
   readonly before: string;
   readonly after: string;
   readonly report: string;
@@ -20,7 +21,9 @@ export interface Actions {
 }
 
 const SHOW = "Show Diff";
+const EVIDENCE = "Show Evidence";
 const APPLY = "Apply";
+const APPLY_UNPROVEN = "Apply Unproven";
 const DISMISS = "Dismiss";
 
 export class Previews implements vscode.TextDocumentContentProvider, vscode.Disposable {
@@ -59,14 +62,16 @@ export class Previews implements vscode.TextDocumentContentProvider, vscode.Disp
   async offer(preview: Preview): Promise<void> {
     this.#known.set(preview.id, preview);
     const document = vscode.window.activeTextEditor?.document;
-    if (document?.uri.toString() === vscode.Uri.parse(preview.uri).toString() && document.getText() === preview.before) {
-      await this.show(preview.id);
-      return;
-    }
-    const choice = await vscode.window.showInformationMessage(`PerfOrch: ${headline(preview)}`, SHOW, APPLY, DISMISS);
+    const watching =
+      document?.uri.toString() === vscode.Uri.parse(preview.uri).toString() && document.getText() === preview.before;
+    if (watching) await this.show(preview.id);
+    const tell = preview.proven ? vscode.window.showInformationMessage : vscode.window.showWarningMessage;
+    const choices = [preview.proven ? APPLY : APPLY_UNPROVEN, watching ? EVIDENCE : SHOW, DISMISS];
+    const choice = await tell(`PerfOrch: ${headline(preview)}`, ...choices);
     if (choice === SHOW) await this.show(preview.id);
-    else if (choice === APPLY) await this.#actions.apply(preview.id);
+    else if (choice === EVIDENCE) await this.evidence(preview.id);
     else if (choice === DISMISS) await this.#actions.dismiss(preview.id);
+    else if (choice !== undefined) await this.#actions.apply(preview.id);
   }
 
   async show(suggestion: string): Promise<void> {
@@ -77,7 +82,7 @@ export class Previews implements vscode.TextDocumentContentProvider, vscode.Disp
       link(preview, "before"),
       link(preview, "after"),
       headline(preview),
-      { preview: true } satisfies vscode.TextDocumentShowOptions,
+      { preview: false } satisfies vscode.TextDocumentShowOptions,
     );
   }
 
