@@ -111,7 +111,7 @@ def _next_step(result: Result, *, applied: bool) -> Text:
         return Text(f"Nothing was changed yet; --apply writes it. ({spent})")
     if result.status is Status.UNPROVEN:
         return Text(
-            f"Nothing was changed: confirm the examples, as tests or in the documentation, and run again. ({spent})"
+            f"Nothing was changed: confirm the examples that are right with --example, and run again. ({spent})"
         )
     return Text(f"Nothing was changed. ({spent})")
 

@@ -21,6 +21,10 @@ Seconds = Annotated[str, typer.Option("--budget", metavar="TIME", help="Most tim
 Money = Annotated[float | None, typer.Option("--max-cost", metavar="DOLLARS", help="Most money to spend on models.")]
 Calls = Annotated[int, typer.Option("--calls", help="Most requests to models.")]
 Spec = Annotated[str, typer.Option("--spec", help="What the function should do, beyond its documentation.")]
+Examples = Annotated[
+    list[str] | None,
+    typer.Option("--example", metavar="CALL", help='A call with its result, e.g. "f(1, 2) == 3" (repeatable).'),
+]
 Goal = Annotated[Objective, typer.Option("--objective", help="What to use less of.")]
 
 
@@ -48,9 +52,11 @@ def fix(
     max_cost: Money = None,
     calls: Calls = 8,
     spec: Spec = "",
+    example: Examples = None,
 ) -> None:
-    """Mend a function whose tests or documented examples fail."""
-    finish(make_task(Stage.FIX, where, budget, calls, max_cost, model, spec=spec), apply=apply, as_json=as_json)
+    """Mend a function whose tests or examples fail."""
+    task = make_task(Stage.FIX, where, budget, calls, max_cost, model, spec=spec, examples=example)
+    finish(task, apply=apply, as_json=as_json)
 
 
 def generate(
@@ -62,9 +68,11 @@ def generate(
     max_cost: Money = None,
     calls: Calls = 8,
     spec: Spec = "",
+    example: Examples = None,
 ) -> None:
-    """Write the body of a function from its signature, documentation and tests."""
-    finish(make_task(Stage.GENERATE, where, budget, calls, max_cost, model, spec=spec), apply=apply, as_json=as_json)
+    """Write the body of a function from its signature, documentation, tests and examples."""
+    task = make_task(Stage.GENERATE, where, budget, calls, max_cost, model, spec=spec, examples=example)
+    finish(task, apply=apply, as_json=as_json)
 
 
 def make_task(
@@ -76,6 +84,7 @@ def make_task(
     models: list[str] | None,
     *,
     spec: str = "",
+    examples: list[str] | None = None,
     objective: Objective = Objective.TIME,
 ) -> Task:
     """A task from what was typed. Raises UserError."""
@@ -88,6 +97,7 @@ def make_task(
         target=target,
         budget=Budget(seconds=parse_seconds(budget), calls=calls, money=money),
         specification=spec,
+        examples=tuple(examples or ()),
         models=tuple(models or ()),
         objective=objective,
     )

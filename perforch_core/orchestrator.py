@@ -15,7 +15,7 @@ from pathlib import Path
 from perforch_core import settings as settings_module
 from perforch_core.evidence import Comparison, Evidence, Verdict
 from perforch_core.languages import retarget
-from perforch_core.languages.interface import Version
+from perforch_core.languages.interface import Observation, Version
 from perforch_core.models.catalog import text_models
 from perforch_core.models.interface import Hints, Message
 from perforch_core.models.repairer import Repairer
@@ -363,7 +363,7 @@ async def _unproven(work: Work, candidate: Candidate, validation: Validation) ->
     evidence = replace(evidence_of(found, validation), notes=(*found.notes, *lines))
     why = "No test and no example says what is right: it builds, unproven."
     if lines:
-        why += " Confirm what it does, as tests or as examples in the documentation:\n  " + "\n  ".join(lines)
+        why += " Confirm what is right of what it does, as a test or as an example:\n  " + "\n  ".join(lines)
     work.say(candidate, "builds, unproven")
     return work.finish(Status.UNPROVEN, why, candidate=candidate, evidence=evidence)
 
@@ -377,7 +377,15 @@ async def _examples_to_confirm(found: Understanding, version: Version) -> list[s
         zip(found.baseline.cases, found.baseline.observations, strict=True),
         key=lambda pair: (pair[1].raised is not None, abs(len(pair[0].arguments["nodes"]) - 5)),
     )
-    return [f"{call_text(found.task.target.symbol, c)} -> {outcome_text(o)}" for c, o in ranked[:SHOWN_EXAMPLES]]
+    symbol = found.task.target.symbol
+    return [f"{call_text(symbol, case)} {_outcome(seen)}" for case, seen in ranked[:SHOWN_EXAMPLES]]
+
+
+def _outcome(seen: Observation) -> str:
+    """What a call did, in the form in which a user can confirm it."""
+    if seen.raised is not None:
+        return f"raises {seen.raised[0].rsplit('.', 1)[-1]}"
+    return f"== {outcome_text(seen)}"
 
 
 # --- compare ------------------------------------------------------------------------------------------------------

@@ -71,13 +71,18 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One request. `models` limits the routing to these names; empty means all that are configured."""
+    """One request. `models` limits the routing to these names; empty means all that are configured.
+
+    `examples` are calls with their results that the user confirmed, such as "f(1, 2) == 3"; they judge like documented
+    ones.
+    """
 
     stage: Stage
     target: Target
     budget: Budget = field(default_factory=Budget)
     objective: Objective = Objective.TIME
     specification: str = ""
+    examples: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     workload: str | None = None
 

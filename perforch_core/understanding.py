@@ -13,7 +13,7 @@ from perforch_core.languages.interface import BuildFailed, Case, DriverDied, Fun
 from perforch_core.languages.python_harness import DriverLimits, PythonHarness
 from perforch_core.languages.python_project import describe_interpreter, find_project
 from perforch_core.oracle import project_tests
-from perforch_core.oracle.examples import Example, find_examples
+from perforch_core.oracle.examples import Example, find_examples, user_example
 from perforch_core.oracle.judge import Baseline, find_cases, split
 from perforch_core.oracle.project_tests import TestPlan
 from perforch_core.sandbox.interface import Sandbox
@@ -87,6 +87,7 @@ async def understanding_of(
             )
         signature, build_error = signed.result()
         function = function_of(target)
+        in_class = function.in_class
         found = Understanding(
             task=task,
             function=function,
@@ -94,7 +95,7 @@ async def understanding_of(
             sandbox=sandbox,
             signature=signature,
             plan=planned.result(),
-            examples=find_examples(function.docstring, target.symbol, method=function.in_class).found,
+            examples=(*_confirmed(task), *find_examples(function.docstring, target.symbol, method=in_class).found),
             build_error=build_error,
         )
         found.notes += found.plan.notes
@@ -105,6 +106,10 @@ async def understanding_of(
         raise group.exceptions[0] from None
     finally:
         await harness.aclose()
+
+
+def _confirmed(task: Task) -> tuple[Example, ...]:
+    return tuple(user_example(text, task.target.symbol) for text in task.examples)
 
 
 async def _signature(harness: PythonHarness) -> tuple[Signature, str]:
