@@ -99,9 +99,10 @@ async def _look(found: Understanding, start: Starter, workload: Sequence[Stratum
             await driver.block(1, timeout=30.0)
             block = await driver.block(3, timeout=30.0)
             times.append((stratum.n, block.cpu / block.calls))
-        largest = sized[-1].make(12, 1)
-        slowest = "(" + ", ".join(_short(largest[0], root) for root in largest[0].arguments["roots"]) + ")"
-        await driver.load(largest)
+        longest = max(range(len(times)), key=lambda place: times[place][1])
+        slow = sized[longest].make(12, 1)
+        slowest = "(" + ", ".join(_short(slow[0], root) for root in slow[0].arguments["roots"]) + ")"
+        await driver.load(slow)
         hot = dict(await driver.profile(timeout=60.0))
     except (DriverDied, BuildFailed, IndexError):
         pass  # a look that fails leaves the prompt with less to tell

@@ -370,7 +370,10 @@ class Server:
             values, keywords = held.fresh(self.find_type)
             sys.settrace(tracer)
             try:
-                self.call(values, list(keywords))
+                result = self.call(values, list(keywords))
+                if type(result).__name__ == "generator":  # until it is drained nothing of it has run
+                    for _ in result:
+                        pass
             except BaseException:
                 pass
             finally:

@@ -219,6 +219,14 @@ async def test_timing_memory_and_profile(start: Callable[..., Any]) -> None:
     assert text.splitlines()[max(hot, key=lambda line: hot[line]) - 1].strip().startswith("return sum")
 
 
+async def test_the_profile_of_a_generator_is_of_its_body(start: Callable[..., Any]) -> None:
+    driver = await start("upto")
+    assert await driver.load([Case(arguments=encode([500]))]) == 1
+    hot = await driver.profile(timeout=10)
+    yielding = next(n for n, line in enumerate(SHAPES.splitlines(), 1) if line.strip() == "yield i")
+    assert hot.get(yielding, 0) > 0.05
+
+
 async def test_signatures_as_data(start: Callable[..., Any], sandbox: Sandbox) -> None:
     path = start.root / "shapes.py"  # type: ignore[attr-defined]
     wanted = {
