@@ -223,7 +223,7 @@ async def test_the_profile_of_a_generator_is_of_its_body(start: Callable[..., An
     driver = await start("upto")
     assert await driver.load([Case(arguments=encode([500]))]) == 1
     hot = await driver.profile(timeout=10)
-    lines = SHAPES.splitlines()
+    lines = (start.root / "shapes.py").read_text().splitlines()  # type: ignore[attr-defined]
     defined = next(n for n, line in enumerate(lines, 1) if line.startswith("def upto"))
     yielding = next(n for n, line in enumerate(lines, 1) if n > defined and line.strip() == "yield i")
     assert hot.get(yielding, 0) > 0.05
