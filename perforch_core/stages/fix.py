@@ -31,7 +31,8 @@ def fix_messages(
     """The chat that asks to mend the target: failing inputs with expected and actual, failing tests, compiler text."""
     root, language = task.target.root, task.target.language
     parts = [f"It does not load:\n\n{fenced(_trace(build_error, root))}"] if build_error else []
-    parts += [_example(e, root) for e in examples[:SHOWN]]
+    seen: set[str] = set()
+    parts += [_example(e, root, seen) for e in examples[:SHOWN]]
     shown = _by_fault(failures)[:SHOWN]
     parts += [_failure(alike, root) for alike in shown]
     more = max(0, len(examples) - SHOWN) + len(failures) - sum(map(len, shown))
@@ -46,11 +47,14 @@ def fix_messages(
     return messages(task, values, version=version)
 
 
-def _example(example: Counterexample, root: Path) -> str:
+def _example(example: Counterexample, root: Path, seen: set[str]) -> str:
+    """A call with what it should give and what it gives; a traceback that was `seen` before is not shown again."""
     call, expected, actual = (_cut(text, _LONGEST_VALUE) for text in (example.call, example.expected, example.actual))
     text = f"- `{call}`\n  expected: `{expected}`\n  actual:   `{actual}`"
     trace = _trace(example.traceback, root)
-    return text + (f"\n\n{fenced(trace)}" if trace else "")
+    new = trace not in seen
+    seen.add(trace)
+    return text + (f"\n\n{fenced(trace)}" if trace and new else "")
 
 
 def _by_fault(failures: Sequence[TestFailure]) -> list[list[TestFailure]]:

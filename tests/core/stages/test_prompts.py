@@ -417,6 +417,14 @@ class TestFix:
         assert blocks(text)[1] == 'File "invoices.py", line 3, in tax\n    return 1 / 0\nZeroDivisionError'
         assert str(root) not in text
 
+    def test_one_traceback_of_several_examples_is_shown_once(self, root: Path) -> None:
+        cases = [
+            Counterexample(call=f"tax({i})", expected="1", actual="2", traceback="in tax\n  1 / 0") for i in (1, 2)
+        ]
+        text = self.made(root, examples=cases)
+        assert text.count("in tax\n  1 / 0") == 1
+        assert "`tax(2)`" in text
+
     def test_what_does_not_load(self, root: Path) -> None:
         text = self.made(root, build_error="invoices.py, line 4\nNameError: name 'Ordr' is not defined")
         assert "invoices.py, line 4\nNameError: name 'Ordr' is not defined" in blocks(text)
