@@ -223,7 +223,7 @@ class PythonDriver:
         except (OSError, EOFError, ValueError) as error:
             how = await self._how_it_ended(error)
         await self.close()
-        raise (BuildFailed if loading else DriverDied)(f"{'loading the module' if loading else 'the call'}: {how}")
+        raise BuildFailed(f"loading the module: {how}") if loading else DriverDied(how)
 
     async def _how_it_ended(self, error: Exception) -> str:
         if isinstance(error, ValueError):
@@ -302,9 +302,12 @@ class PythonDriver:
             self._position = (self._position + calls) % max(1, len(self.held))
         loop = asyncio.get_running_loop()
         try:
+            queued = clock.queued_seconds(self.pid)
             cpu, wall = clock.cpu_seconds(self.pid), loop.time()
             answer = await self.ask({"op": "go"}, timeout=timeout)
             wall, cpu = loop.time() - wall, clock.cpu_seconds(self.pid) - cpu
+            # Waiting for a processor is the machine's doing, not the program's.
+            wall = max(cpu, wall - (clock.queued_seconds(self.pid) - queued)) if wall > cpu else wall
         except ProcessLookupError:
             raise DriverDied("the process ended") from None
         if answer.get("done") is not True:

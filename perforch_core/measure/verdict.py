@@ -21,6 +21,10 @@ the first ratio more than those of the other version are, or by the second in an
 DISAGREE = math.log(1.05)
 """CPU and wall time disagree when their ratios differ by more than this, beyond noise."""
 
+WAITS = math.log(1.2)
+"""A version that waits, or uses several threads, has a wall time this far from its CPU time; a busy machine's noise,
+which the harness takes out as far as it can, stays below."""
+
 TINY, TINY_LOSS = 10, 1e-6
 """A loss of less than a microsecond per call on inputs of up to ten items is said, but is no trade-off."""
 
@@ -73,7 +77,7 @@ def read(record: Record) -> Reading | None:
     if cpu is None or wall is None or gap is None or repeated is None:
         return None
     # A program that sleeps, waits or uses several threads: what the user waits for is the wall time.
-    on_wall = (gap.low > 0 or gap.high < 0) and abs(gap.estimate) > DISAGREE
+    on_wall = (gap.low > 0 or gap.high < 0) and abs(gap.estimate) > DISAGREE and _waits(samples)
     return Reading(
         stratum=record.stratum,
         seen=wall if on_wall else cpu,
@@ -84,6 +88,12 @@ def read(record: Record) -> Reading | None:
         repeated=repeated,
         cached=cached,
     )
+
+
+def _waits(samples: Sequence[Sample]) -> bool:
+    """Whether the wall time of a version is another than its CPU time at all: else only noise makes them disagree."""
+    costs = ([s.before for s in samples], [s.after for s in samples])
+    return any(abs(median([math.log(max(c.wall, 1e-9) / max(c.cpu, 1e-9)) for c in cost])) > WAITS for cost in costs)
 
 
 def _cached(samples: Sequence[Sample]) -> str:

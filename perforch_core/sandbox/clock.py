@@ -27,6 +27,15 @@ def cpu_seconds(pid: int) -> float:
     return float(times.user + times.system)
 
 
+def queued_seconds(pid: int) -> float:
+    """Seconds that the first thread of process `pid` was ready to run and waited for a processor; 0.0 where that is
+    not told (see schedstat in proc(5))."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) * 1e-9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 def memory_bytes(pid: int) -> tuple[int, int]:
     """(resident now, highest resident since the start or the last `reset_peak`) in bytes. Raises ProcessLookupError."""
     if sys.platform != "linux":
