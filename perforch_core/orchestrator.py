@@ -335,7 +335,9 @@ async def generate(work: Work) -> Result:
     best: Validation | None = None
     while True:
         if best is None:
-            prompt = generate_messages(work.task, examples=(), tests=found.plan.reaching, version=work.version)
+            prompt = generate_messages(
+                work.task, examples=work.task.examples, tests=found.plan.reaching, version=work.version
+            )
             candidate = await work.ask_next(Stage.GENERATE, target, prompt)
         else:
             now = retarget(target, best.version.text)

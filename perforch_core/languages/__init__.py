@@ -56,10 +56,8 @@ def find_target(path: Path, text: str, *, symbol: str | None = None, offset: int
     if problem:
         raise UserError(f"{path.name} does not parse: {problem}. Mend that first")
     functions = find_functions(text, language)
-    if symbol is not None:
-        function = _by_name(path, functions, symbol)
-    else:
-        function = _by_offset(path, functions, offset or 0)
+    named = symbol is not None
+    function = _by_name(path, functions, symbol or "") if named else _by_offset(path, functions, offset or 0)
     return Target(
         path=path,
         symbol=function.symbol,

@@ -16,14 +16,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import platformdirs
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from perforch_core.languages.interface import Case, CaseType, Observation, Signature
 from perforch_core.oracle.equivalence import has_identity
 from perforch_core.oracle.guess import infer_type
 from perforch_core.values import EnumMember, Record, Special, Wire, encode, integer_text, parse_integer
+
+# Left alone, Hypothesis writes a folder of its own into the user's working directory.
+set_hypothesis_home_dir(platformdirs.user_cache_path("perforch", appauthor=False) / "hypothesis")
 
 Strategy = st.SearchStrategy[Any]
 
@@ -270,7 +275,7 @@ def _generate_from_types(
     stocks = [_stock(row[place] for row in rows[_MEDIUM]) for place in range(len(slots))]
     for number, row in enumerate(rows[_MEDIUM][: max(4, count // 12)]):
         larger = [
-            _enlarged(value, slot.type, stock if number % 2 else [], rng)
+            _enlarged(value, slot.type, stock if number % 2 else {}, rng)
             for value, slot, stock in zip(row, slots, stocks, strict=True)
         ]
         add(_assembled(slots, larger, rng))
@@ -314,7 +319,7 @@ def _boundary_rows(slots: Sequence[_Slot], rows: Sequence[list[Any]], rng: rando
     tables = [list(_boundaries(slot.type, slot.pool)) for slot in slots]
     for step in range(max(map(len, tables), default=0)):
         if step < 3:
-            yield [t[step % len(t)] for t in tables]
+            yield [t[step % len(t)] if t else rng.choice(rows)[place] for place, t in enumerate(tables)]
         for place, table in enumerate(tables):
             if step < len(table):
                 row = list(rows[rng.randrange(len(rows))])
@@ -848,26 +853,28 @@ def _letters(number: int) -> str:
     return text
 
 
-def _stock(values: Iterable[Any]) -> list[Any]:
-    """The items (of dicts, the pairs) of many values of one argument, for making large ones of mostly unlike items."""
-    stock: list[Any] = []
+def _stock(values: Iterable[Any]) -> dict[type, list[Any]]:
+    """The items (of dicts, the pairs) of many values of one argument, by the type of the value they came from, for
+    making large ones of mostly unlike items."""
+    stock: dict[type, list[Any]] = {}
     for value in values:
         if isinstance(value, dict):
-            stock += value.items()
+            stock.setdefault(dict, []).extend(value.items())
         elif isinstance(value, list):
-            stock += value
+            stock.setdefault(list, []).extend(value)
         elif isinstance(value, (set, frozenset)):
-            stock += sorted(value, key=repr)  # their own order depends on the process' hash seed
+            # Their own order depends on the process' hash seed.
+            stock.setdefault(type(value), []).extend(sorted(value, key=repr))
     return stock
 
 
-def _enlarged(value: Any, kind: CaseType, stock: Sequence[Any], rng: random.Random) -> Any:
+def _enlarged(value: Any, kind: CaseType, stocks: Mapping[type, Sequence[Any]], rng: random.Random) -> Any:
     """A longer value of the same make: small inputs never leave the small-input paths of an algorithm.
 
-    With a `stock` the items are taken from it, mostly unlike each other; without, from the value itself, over and over.
+    With a stock for its type the items are taken from it, mostly unlike each other; without, from the value itself, over and over.
     """
     size = rng.randint(50, 300)
-    if stock and isinstance(value, (list, dict, set, frozenset)):
+    if stock := stocks.get(type(value), ()):
         taken = copy.deepcopy([rng.choice(stock) for _ in range(size)])
         if not isinstance(value, dict):
             taken = [_unlike(item, rng.randint(0, size)) if rng.random() < 0.8 else item for item in taken]

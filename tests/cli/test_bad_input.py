@@ -52,7 +52,7 @@ CASES = {
     "a folder": ({"sub/a.py": GOOD}, "sub::total", 2, "this is a folder"),
     "no symbol": ({"a.py": GOOD}, "a.py", 2, "name the function too, as in a.py::function"),
     "unknown symbol": ({"a.py": GOOD}, "a.py::totl", 2, "has no function 'totl'; it has total"),
-    "two of one name": ({"a.py": GOOD + GOOD}, "a.py::total", 2, "has 2 functions named total: choose total:1 or total:8"),
+    "two of one name": ({"a.py": GOOD + GOOD}, "a.py::total", 2, "2 functions named total: choose total:1 or total:8"),
     "syntax error": ({"a.py": "def total(:\n    pass\n"}, "a.py::total", 2, "does not parse: line 1"),
     "another language": ({"a.txt": "x"}, "a.txt::total", 2, "does not know files that end in '.txt'"),
     "does not load": ({"a.py": "import nowhere_to_be_found\n" + GOOD}, "a.py::total", 2, "nowhere_to_be_found"),
@@ -64,9 +64,14 @@ CASES = {
         {"a.py": GOOD, "test_a.py": "from a import total\ndef test_total():\n    assert total([1, 2]) == 4\n"},
         "a.py::total", 2, "fail before any change (test_total)",
     ),
-    "it hangs": ({"a.py": "def spin(n: int) -> int:\n    while True:\n        pass\n"}, "a.py::spin", 2, "no input"),
+    "it hangs": (
+        {"a.py": "def spin(n: int) -> int:\n    while True:\n        pass\n"}, "a.py::spin", 2, "no answer within"
+    ),
     "it prints a gigabyte": (
-        {"a.py": "import sys\ndef shout(n: int) -> int:\n    for _ in range(1 << 14):\n        sys.__stdout__.write('x' * (1 << 16))\n    return n\n"},
+        {
+            "a.py": "import sys\ndef shout(n: int) -> int:\n    for _ in range(1 << 14):\n"
+            "        sys.__stdout__.write('x' * (1 << 16))\n    return n\n"
+        },
         "a.py::shout", None, "",
     ),
     "it exits": ({"a.py": "import os\ndef leave(n: int) -> int:\n    os._exit(0)\n"}, "a.py::leave", 2, ""),
