@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from perforch_core.evidence import Evidence, Strength
 from perforch_core.languages import function_of
-from perforch_core.languages.interface import BuildFailed, Case, DriverDied, Function, Signature, Version
+from perforch_core.languages.interface import BuildFailed, Case, DriverDied, Function, Project, Signature, Version
 from perforch_core.languages.python_harness import DriverLimits, PythonHarness
 from perforch_core.languages.python_project import describe_interpreter, find_project
 from perforch_core.oracle import project_tests
@@ -18,7 +18,7 @@ from perforch_core.oracle.judge import Baseline, find_cases, split
 from perforch_core.oracle.project_tests import TestPlan
 from perforch_core.sandbox.interface import Sandbox
 from perforch_core.settings import Settings
-from perforch_core.task import Event, Reporter, Stage, Task
+from perforch_core.task import EnvironmentProblem, Event, Reporter, Stage, Target, Task
 
 CASES = 240
 CASES_SECONDS = 15.0
@@ -79,13 +79,13 @@ async def understanding_of(
     harness = PythonHarness(project, target, sandbox, limits=limits)
     try:
         report(Event(kind="stage", text=f"understanding {target.symbol} in {target.path.name}"))
-        async with asyncio.TaskGroup() as group:
-            signed = group.create_task(_signature(harness))
-            seconds = min(TESTS_SECONDS, max(5.0, task.budget.seconds / 2))
-            planned = group.create_task(
-                project_tests.discover(project, target, sandbox, seconds=seconds, report=report)
-            )
-        signature, build_error = signed.result()
+        seconds = min(TESTS_SECONDS, max(5.0, task.budget.seconds / 2))
+        planning = asyncio.create_task(_plan(project, target, sandbox, seconds, report))
+        try:
+            signature, build_error = await _signature(harness)
+            plan = await planning
+        finally:
+            await _ended(planning)
         function = function_of(target)
         in_class = function.in_class
         found = Understanding(
@@ -94,7 +94,7 @@ async def understanding_of(
             harness=harness,
             sandbox=sandbox,
             signature=signature,
-            plan=planned.result(),
+            plan=plan,
             examples=(*_confirmed(task), *find_examples(function.docstring, target.symbol, method=in_class).found),
             build_error=build_error,
         )
@@ -102,10 +102,28 @@ async def understanding_of(
         if found.plan.reaching and not (task.stage is Stage.REFINE and found.plan.failing):
             await _try_canary(found, report)
         yield found
-    except* DriverDied as group:
-        raise group.exceptions[0] from None
+    except (DriverDied, BuildFailed) as error:
+        raise EnvironmentProblem(
+            f"a sandboxed run of {target.symbol} ended where it should not have ({error}). Try again; "
+            "perforch doctor shows whether the sandbox is well"
+        ) from error
     finally:
         await harness.aclose()
+
+
+async def _plan(project: Project, target: Target, sandbox: Sandbox, seconds: float, report: Reporter) -> TestPlan:
+    try:
+        return await project_tests.discover(project, target, sandbox, seconds=seconds, report=report)
+    except EnvironmentProblem as problem:
+        # Without a sandbox for tests the cases can still judge; what is missing is said beside the evidence.
+        report(Event(kind="warning", text=str(problem)))
+        return TestPlan(target=target, project=project, problem=str(problem), notes=(str(problem),))
+
+
+async def _ended(task: asyncio.Task[TestPlan]) -> None:
+    """End a task for good; its own error, if it has one, was told or is about to be."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _confirmed(task: Task) -> tuple[Example, ...]:
