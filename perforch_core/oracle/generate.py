@@ -12,7 +12,7 @@ import copy
 import json
 import random
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -871,7 +871,8 @@ def _stock(values: Iterable[Any]) -> dict[type, list[Any]]:
 def _enlarged(value: Any, kind: CaseType, stocks: Mapping[type, Sequence[Any]], rng: random.Random) -> Any:
     """A longer value of the same make: small inputs never leave the small-input paths of an algorithm.
 
-    With a stock for its type the items are taken from it, mostly unlike each other; without, from the value itself, over and over.
+    With a stock for its type the items are taken from it, mostly unlike each other; without, from the value itself,
+    over and over.
     """
     size = rng.randint(50, 300)
     if stock := stocks.get(type(value), ()):
