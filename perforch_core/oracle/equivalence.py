@@ -170,6 +170,8 @@ def _compare_graphs(
 ) -> Agreement:
     if expected is None or malformed(expected):
         return Agreement(kind=Kind.UNCOMPARABLE, words="the original's answer cannot be read")
+    if expected == actual and expected["roots"] and _PLAIN.issuperset(node[0] for node in expected["nodes"]):
+        return Agreement(kind=Kind.SAME)  # nearly always; the walk takes 50 microseconds a node
     problem = "no result" if actual is None else malformed(actual)
     if actual is None or problem:
         return _differs(f"the answer cannot be read ({problem})")
@@ -217,6 +219,8 @@ _SEQUENCES = frozenset({"list", "tuple", "set", "frozenset", "iterator"})
 _SUBCLASSED = frozenset({"list", "tuple", "set", "frozenset", "dict", "int", "float", "str", "iterator"})
 _TEXTS = {"opaque": 1, "enum": 2, "special": 2, "str": 1}
 _UNORDERED = frozenset({"set", "frozenset"})
+_PLAIN = frozenset({"none", "bool", "int", "float", "complex", "str", "bytes", "list", "tuple", "dict"})
+"""Nodes that are the same when they are written the same."""
 
 
 def _all_indices(items: Any, count: int) -> bool:

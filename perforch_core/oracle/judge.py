@@ -44,7 +44,7 @@ REPEATED = 8
 PILOT = 30
 MAX_DEATHS = 8
 STEADY_SECONDS = 6.0
-"""Running the original again gets at least so long: on a busy machine, making the inputs may have taken all the time."""
+"""Running the original again gets at least so long: on a busy machine, making the inputs may take all the time."""
 
 EXHAUSTED = frozenset({"RecursionError", "MemoryError"})
 """Exceptions that tell of this machine's limits and not of what the function means: no oracle."""
