@@ -283,6 +283,8 @@ class _Maker:
             case "dict":
                 keys = inner[0] if inner else self.typical(CaseType(kind="str"), depth + 1)
                 values = inner[1] if len(inner) > 1 else self.typical(CaseType(kind="int"), depth + 1)
+                if len(kind.args) > 1 and kind.args[1].kind == "list" and kind.args[1].args == kind.args[:1]:
+                    values = [rng.sample(keys[:5], 2) for _ in range(5)]  # most likely a graph: neighbours by node
                 return [dict(zip(keys[:5], (rng.choice(values) for _ in range(5)), strict=False))]
             case "optional":
                 return inner[0] if inner else [None]

@@ -37,6 +37,7 @@ class Plugin(object):
     def __init__(self, channel, settings, probe):
         self.channel = channel
         self.probe = probe
+        self.name = settings["symbol"].rsplit(".", 1)[-1]
         self.chosen = None if settings["select"] is None else set(settings["select"])
         self.unwanted = set(settings["skip"])
         self.alarm = perforch_probe.Alarm(settings["test_seconds"])
@@ -70,6 +71,8 @@ class Plugin(object):
         yield
         self.config = config
         kept = [item for item in items if self._wanted(item.nodeid)]
+        if self.chosen is None:
+            kept = _likely_first(kept, self.name)
         items[:] = kept
         self.items = kept
         self.probe.foreign.update(m.__name__ for m in (getattr(i, "module", None) for i in kept) if m is not None)
@@ -162,6 +165,26 @@ class Plugin(object):
                     found.append(item.nodeid)
                     break
         return found
+
+
+def _likely_first(items, name):
+    """Tests (all of a class together) that use the target's name go first: there may not be time for all."""
+    known = {}
+
+    def likely(item):
+        owner = getattr(item, "cls", None) or getattr(item, "function", None)
+        if owner not in known:
+            functions = vars(owner).values() if isinstance(owner, type) else [owner]
+            known[owner] = any(_uses(getattr(f, "__code__", None), name) for f in functions)
+        return known[owner]
+
+    return sorted(items, key=lambda item: not likely(item))
+
+
+def _uses(code, name):
+    if code is None:
+        return False
+    return name in code.co_names or any(_uses(part, name) for part in code.co_consts if isinstance(part, type(code)))
 
 
 class _Scope(object):

@@ -102,5 +102,5 @@ def test_bad_files_are_refused_with_what_to_do(tmp_path: Path) -> None:
         find_target(broken, "def f(:\n    pass\n", symbol="f")
     with pytest.raises(UserError, match="has no functions"):
         find_target(broken, "x = 1\n", symbol="f")
-    with pytest.raises(UserError, match="does not know files that end in '.txt'"):
+    with pytest.raises(UserError, match=r"does not know files that end in '\.txt'"):
         find_target(tmp_path / "a.txt", "", symbol="f")
