@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ SHOWN = 5
 _LONGEST = 1500
 _LONGEST_VALUE = 400
 _LAST_CALL = "\nlast call: "
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+(?=>)")
 
 
 def fix_messages(
@@ -83,7 +85,7 @@ def _message(failure: TestFailure) -> str:
     """What was raised, without pytest's difference of two values where both are told in full before it."""
     message = failure.message.partition(_LAST_CALL)[0].strip()
     said, found, _ = message.partition("Full diff:")
-    return said.strip() if found and "..." not in said else message
+    return _ADDRESS.sub("", said.strip() if found and "..." not in said else message)
 
 
 def _passing(passing: Sequence[str], failures: Sequence[TestFailure]) -> str:

@@ -411,6 +411,12 @@ class TestFix:
         assert "At index 0 diff: 3 != 5" in text
         assert ("Full diff" in text) == diff
 
+    def test_no_addresses(self, root: Path) -> None:
+        failure = TestFailure(
+            name="test_x.py::test_x", message="assert 0 == 1\n where 0 = <function f at 0x7fce92d5>(3)"
+        )
+        assert "where 0 = <function f>(3)" in self.made(root, failures=[failure])
+
     def test_tracebacks_are_seen_from_the_project(self, root: Path) -> None:
         trace = f'File "{root}/invoices.py", line 3, in tax\n    return 1 / 0\n           ~~^~~\nZeroDivisionError'
         text = self.made(root, examples=[Counterexample(call="tax(1)", expected="1", actual="x", traceback=trace)])
