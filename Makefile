@@ -48,3 +48,16 @@ sandbox:
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
+
+.PHONY: vsix vscode-test
+
+vsix: client/vscode/node_modules/.installed  ## pack the VS Code extension into client/vscode/build/perforch.vsix
+	@cd client/vscode && npm run -s package
+
+vscode-test: client/vscode/node_modules/.installed  ## the extension's types and unit tests, without VS Code
+	@cd client/vscode && npm run -s check && npm run -s test
+
+client/vscode/node_modules/.installed: client/vscode/package-lock.json
+	@command -v npm >/dev/null || { echo "The extension is built with npm; install Node.js 20 or later and run make again"; exit 3; }
+	@cd client/vscode && npm ci --no-audit --no-fund --ignore-scripts
+	@touch $@

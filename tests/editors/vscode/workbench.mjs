@@ -15,7 +15,7 @@ const { EDITORS, CHROMIUM, EXTENSION, PROJECT, STATE, SHOTS } = process.env;
 const { chromium } = createRequire(join(EDITORS, "package.json"))("playwright-core");
 const NODE = join(EDITORS, "node", "bin", "node");
 const CODE = join(EDITORS, "node_modules", "code-server", "out", "node", "entry.js");
-const PATIENCE = 120_000;
+const PATIENCE = 240_000;
 
 const SETTINGS = {
   "chat.disableAIFeatures": true,
@@ -152,6 +152,18 @@ class Workbench {
     await this.locator(selector).first().waitFor({ state: "hidden", timeout: PATIENCE });
   }
 
+  /** Wait for the diff; a job that ends without one says why. */
+  async diff() {
+    const diff = this.locator(DIFF).first();
+    const no = this.locator('.notification-toast:has-text("Tried"), .notification-toast:has-text("No faster")').first();
+    await diff.or(no).first().waitFor({ state: "visible", timeout: PATIENCE });
+    if (await no.isVisible()) throw new Error(`no suggestion: ${await no.innerText()}`);
+  }
+
+  async closeTab() {
+    await this.locator(".tab.active .tab-actions .action-label").first().click();
+  }
+
   /** Press a button beside the tabs. */
   async press(name) {
     await this.locator(`.editor-actions .action-label[aria-label*="${name}"]`).first().click();
@@ -184,7 +196,7 @@ const SCENARIOS = {
     await bench.toast("PerfOrch: Optimizing recipients");
     await bench.toast("tests reach recipients");
     await bench.shot("progress");
-    await bench.see(DIFF);
+    await bench.diff();
     answer.title = await bench.locator(".tab.active").first().innerText();
     answer.found = await (await bench.toast("recipients:")).innerText();
     await bench.shot("diff");
@@ -194,7 +206,7 @@ const SCENARIOS = {
     await page.locator("h1").waitFor({ timeout: PATIENCE });
     answer.evidence = await page.locator("body").innerText();
     await bench.shot("evidence");
-    await bench.locator(".tab.active .codicon-close").first().click();
+    await bench.closeTab();
     await bench.see(DIFF);
     await bench.press("Apply");
     await bench.see('.tab.active.dirty:has-text("newsletter.py")');
@@ -228,8 +240,8 @@ const SCENARIOS = {
     answer.cancelled = bench.read("newsletter.py");
 
     await bench.command("PerfOrch: Optimize for Speed");
-    await bench.see(DIFF);
-    await bench.locator(".tab.active .codicon-close").first().click();
+    await bench.diff();
+    await bench.closeTab();
     const lens = await bench.see('.codelens-decoration a:has-text("faster")');
     answer.lens = await lens.innerText();
     await bench.shot("lens");
