@@ -46,8 +46,9 @@ class TestPlan:
     `reaching` names the tests that ran the target and passed or failed on the original; `failing` those among
     them that failed. `others` are tests that ran without reaching it, `rest` the files that did not have to be
     run yet. `captured` are calls that the tests made. `problem` says why there is no evidence to be had here
-    (then `reaching` is empty), `notes` what a user should know besides. `durations` are seconds per test on the
-    original, `modules` what the run loaded that is not the project's own.
+    (then `reaching` is empty), `notes` what a user should know besides; `late` are those of `failing` that only ran
+    over their time. `durations` are seconds per test on the original, `modules` what the run loaded that is not the
+    project's own.
     """
 
     __test__ = False
@@ -57,6 +58,7 @@ class TestPlan:
     runner: str = ""
     reaching: tuple[str, ...] = ()
     failing: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     rest: tuple[str, ...] = ()
     baseline: TestReport = field(default_factory=TestReport)
@@ -152,6 +154,7 @@ def _planned(plan: TestPlan, run: Run, left: Sequence[str]) -> TestPlan:
         runner=run.runner,
         reaching=tuple(reaching),
         failing=failing,
+        late=tuple(name for name in failing if _LATE in reaching[name].message),
         others=tuple(name for name in run.results if name not in reaching),
         rest=tuple(left),
         baseline=_report(plan, reaching, run, problem=problem),
@@ -162,6 +165,9 @@ def _planned(plan: TestPlan, run: Run, left: Sequence[str]) -> TestPlan:
         modules=run.modules,
     )
 
+
+_LATE = "TestTimeout"
+"""What a test that ran over its time raises, see perforch_probe.py."""
 
 _WALLS = ("Read-only file system", "Network is unreachable", "Temporary failure in name resolution")
 
@@ -469,6 +475,7 @@ def without(plan: TestPlan, names: Iterable[str]) -> TestPlan:
         plan,
         reaching=tuple(name for name in plan.reaching if name not in gone),
         failing=tuple(name for name in plan.failing if name not in gone),
+        late=tuple(name for name in plan.late if name not in gone),
         others=(*plan.others, *(name for name in plan.reaching if name in gone)),
         baseline=baseline,
     )

@@ -116,11 +116,11 @@ async def test_a_pytest_suite(project: Callable[..., Path], sandbox: Sandbox) ->
     assert plan.problem is None and plan.runner == "pytest" and plan.notes == ()
     short = [name.removeprefix("tests/check_lists.py::") for name in plan.reaching]
     assert short[:3] == ["test_parameters[]", "test_parameters[a::b]", "test_parameters[\\xe4]"]
-    assert short[3:] == [
+    assert short[3:] == [  # those that use the name come first
+        "test_files",
         "TestMore::test_through_another",
         "TestMore::test_shared",
         "TestMore::test_shared_again",
-        "test_files",
     ]
     assert plan.baseline.passed == 7 and plan.rest == ("tests/check_away.py",)
     assert await project_tests.canary(plan, sandbox, seconds=90)
