@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,21 @@ app.command("fix")(run.fix)
 app.command("generate")(run.generate)
 app.command("compare")(compare.compare)
 app.add_typer(models.app, name="models")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"perforch {version('perforch')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    show: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Generates, fixes and speeds up code, and proves every suggestion on this machine before showing it."""
 
 
 @app.command("lsp")
