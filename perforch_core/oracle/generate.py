@@ -739,6 +739,8 @@ def _boundaries(kind: CaseType, pool: _Pool, depth: int = 0) -> list[Any]:
 
 
 def _boundary_lists(items: list[Any]) -> list[list[Any]]:
+    if not items:  # of something no value can be made for
+        return [[]]
     a = items[0]
     b = items[1] if len(items) > 1 else a
     c = items[3] if len(items) > 3 else b
@@ -749,6 +751,8 @@ def _boundary_lists(items: list[Any]) -> list[list[Any]]:
 
 
 def _boundary_products(columns: list[list[Any]], build: Callable[[Any], Any]) -> list[Any]:
+    if not all(columns):
+        return []
     longest = max((len(column) for column in columns), default=0)
     rows = [build([column[min(step, len(column) - 1)] for column in columns]) for step in range(longest) if columns]
     for place, column in enumerate(columns):
@@ -761,9 +765,9 @@ def _boundary_products(columns: list[list[Any]], build: Callable[[Any], Any]) ->
 def _boundary_dicts(kind: CaseType, inner: list[list[Any]]) -> list[Any]:
     key = kind.args[0] if kind.args else CaseType(kind="str")
     keys = inner[0] if inner and key.kind != "any" else list(_BOUNDARY_STRINGS[:8])
-    if not _hashable(key):
-        return [{}]
     values = inner[1] if len(inner) > 1 else [0, 1, 2]
+    if not _hashable(key) or not values:
+        return [{}]
     pairs = [(k, values[n % len(values)]) for n, k in enumerate(keys)]
     rows = [{}, dict(pairs[:1]), dict(pairs[:2]), dict(reversed(pairs[:2])), dict(pairs[1:4]), dict(pairs)]
     rows += [dict.fromkeys(keys[:3], value) for value in values[:4]]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from perforch_core.languages.interface import Case, CaseType, Observation, Parameter, Signature
+from perforch_core.oracle import generate
 from perforch_core.oracle.equivalence import malformed
 from perforch_core.oracle.generate import case_size, generate_cases, informative
 from perforch_core.oracle.guess import guess_types, infer_type, source_constants
@@ -318,3 +319,20 @@ def test_some_inputs_are_large_with_many_unlike_items() -> None:
         for case in cases
     ]
     assert sum(n > 50 for n in unlike) >= 3
+
+
+def test_parts_without_boundary_values_leave_the_others() -> None:
+    nothing = CaseType(kind="opaque", name="socket.socket")
+    holders = [
+        CaseType(kind="list", args=(nothing,)),
+        CaseType(kind="dict", args=(CaseType(kind="str"), nothing)),
+        CaseType(kind="tuple", args=(CaseType(kind="int"), nothing)),
+        CaseType(kind="optional", args=(nothing,)),
+    ]
+    assert [generate._boundaries(kind, generate._Pool()) for kind in holders] == [[[]], [{}], [], [None]]
+
+
+def test_large_values_are_made_of_items_of_their_own_kind() -> None:
+    either = CaseType(kind="union", args=(CaseType(kind="list", args=(INT,)), CaseType(kind="dict", args=(STR, INT))))
+    made = generate_cases(Signature(parameters=(Parameter(name="x", type=either),)), count=200, seed=3)
+    assert {case.arguments["nodes"][case.arguments["roots"][0]][0] for case in made} == {"list", "dict"}
