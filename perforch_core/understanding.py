@@ -99,6 +99,9 @@ async def understanding_of(
             build_error=build_error,
         )
         found.notes += found.plan.notes
+        if task.stage is Stage.REFINE and found.plan.late:
+            # They fail by their time alone, which says nothing about the code; the plan's notes tell of them.
+            found.plan = project_tests.without(found.plan, found.plan.late)
         if found.plan.reaching and not (task.stage is Stage.REFINE and found.plan.failing):
             await _try_canary(found, report)
         yield found

@@ -242,6 +242,8 @@ def verdict_words(comparison: Comparison) -> str:
         Verdict.FAILED: "could not be measured",
     }[comparison.verdict]
     speedup = comparison.speedup
+    if speedup is None and comparison.verdict is Verdict.INDISTINGUISHABLE:
+        words = "not measured"
     if speedup is not None:
         words += f": {speedup.estimate:.2f}x ({speedup.low:.2f}-{speedup.high:.2f})"
     return "; ".join((words, *comparison.notes[:1]))

@@ -112,7 +112,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """The time of `calls` calls inside a driver, read from outside: CPU of the whole process, and wall (without the time it waited for a processor), in seconds."""
+    """The time of `calls` calls inside a driver, read from outside, in seconds.
+
+    `cpu` is that of the whole process; `wall` leaves out the time it waited for a processor.
+    """
 
     calls: int
     cpu: float

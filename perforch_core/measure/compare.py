@@ -38,6 +38,9 @@ POOL = 8
 DIGESTED = 32
 """So many results per stratum are compared in a round in which they are."""
 
+DIGESTED_VALUES = 40_000
+"""Of large inputs fewer: about so many values in all, or comparing takes longer than timing."""
+
 MOVED_SECONDS = 0.020
 """Loading or a first call that takes this much longer is said."""
 
@@ -146,7 +149,7 @@ async def _rounds(state: _State, *, budget: float, threshold: float, report: Rep
         state.rounds += 1
         spent = loop.time() - started
         out_of_time = spent + spent / state.rounds > budget
-        if out_of_time and (state.rounds >= FEWEST_ROUNDS or spent > 3 * budget):
+        if out_of_time and (state.rounds >= FEWEST_ROUNDS or spent > 2 * budget):
             return
         if state.rounds in LOOKS and _settled(state, threshold=threshold, report=report):
             return
@@ -214,8 +217,10 @@ async def _same_results(
     state: _State, stratum: Stratum, cases: Sequence[Case], old: Timeable, new: Timeable, *, hash_seed: int
 ) -> None:
     """Compare the results on the inputs `cases`, which both hold. Raises _Different where AFTER is the reason."""
-    if len(cases) > DIGESTED:
-        cases = cases[:DIGESTED]
+    size = max(1, max((len(case.arguments["nodes"]) for case in cases), default=1))
+    most = min(DIGESTED, max(2, DIGESTED_VALUES // size))
+    if len(cases) > most:
+        cases = cases[:most]
         await old.load(cases)
         await new.load(cases)
     wanted, got = await old.digest(timeout=60.0), await new.digest(timeout=60.0)

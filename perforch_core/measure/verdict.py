@@ -127,7 +127,8 @@ def judge(
     claim = next((r for r in readings if r.stratum is claim_of(records).stratum), None)
     rounds = max((len(r.samples) for r in records), default=0)
     if claim is None:
-        text = f"only {rounds} rounds fitted into the time: too few to say anything; give more time"
+        counted = "1 round" if rounds == 1 else f"{rounds} rounds"
+        text = f"only {counted} fitted into the time: too few to say anything; give more time"
         return Comparison(verdict=Verdict.INDISTINGUISHABLE, memory=memory, rounds=rounds, notes=(text, *notes))
     margin = math.log(threshold)
     worse = [r for r in readings if r.seen.high < -margin]

@@ -26,7 +26,7 @@ ENOUGH = 0.003
 TOO_LONG = 4 * ENOUGH
 """The largest size should not take longer than this per call, or few rounds fit into the budget."""
 
-LONG_LOAD = 0.15
+LONG_LOAD = 0.04
 """Seconds to hand one input over: beyond this a larger input would cost more than it shows."""
 
 SHORT = 0.0005
