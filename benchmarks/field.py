@@ -6,7 +6,8 @@ python benchmarks/field.py --work DIR --list                   only show which f
 
 Takes the source distributions (they carry the tests), gives each an environment of its own, runs `perforch optimize`
 on functions that a fixed rule picks, and writes DIR/field.md. What is done is kept in DIR/results.jsonl, so that a run
-that was stopped goes on where it was; --again starts over.
+that was stopped goes on where it was; --again starts over. --into FILE also puts the tables between the two marks
+that FILE has for them (docs/field-report.md).
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ BACKENDS = ("flit_core", "hatchling", "poetry-core", "setuptools", "wheel")
 """What the packages are built with: pip asks for their metadata, and finds these in the environment it runs in."""
 
 NOT_CODE = frozenset({"tests", "test", "docs", "doc", "examples", "benchmarks"})
+MARKS = ("<!-- tables: begin -->", "<!-- tables: end -->")
+
 SAMPLE_CASES = 60
 SAMPLE_SECONDS = 2.0
 LATE = 180.0
@@ -385,7 +388,7 @@ def survey(package: Package, options: argparse.Namespace, kept: Kept) -> list[st
     return [*lines, "", *reached(rows, len(everything)), ""]
 
 
-async def _reached_rows(package: Package, targets: Sequence[Target], kept: Kept) -> list[Mapping[str, Any]]:
+async def _reached_rows(package: Package, targets: Sequence[Target], kept: Kept) -> list[dict[str, Any]]:
     sandbox = await choose()
     rows = []
     try:
@@ -419,6 +422,15 @@ def conditions() -> str:
     )
 
 
+def put_into(file: Path, text: str) -> None:
+    """Replace what stands between the marks of a file."""
+    old = file.read_text(encoding="utf-8")
+    if MARKS[0] not in old or MARKS[1] not in old:
+        raise SystemExit(f"{file} lacks the marks {' and '.join(MARKS)}")
+    before, after = old.partition(MARKS[0])[0], old.partition(MARKS[1])[2]
+    file.write_text(f"{before}{MARKS[0]}\n\n{text}\n{MARKS[1]}{after}", encoding="utf-8")
+
+
 def main() -> None:
     """Take the packages, run, write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -431,6 +443,7 @@ def main() -> None:
     parser.add_argument("--functions", type=int, default=10, metavar="N", help="functions per package")
     parser.add_argument("--sample", type=int, default=60, metavar="N", help="functions whose reach is tried")
     parser.add_argument("--budget", type=int, default=20, metavar="SECONDS", help="budget of each optimization")
+    parser.add_argument("--into", type=Path, metavar="FILE", help="put the tables into this file, between its marks")
     parser.add_argument("--again", action="store_true", help="forget earlier results")
     parser.add_argument("--list", action="store_true", help="show the functions and stop")
     options = parser.parse_args()
@@ -452,7 +465,10 @@ def main() -> None:
     parts = [line for package in packages for line in survey(package, options, kept)]
     minutes = (time.monotonic() - began) / 60
     report = [f"Measured on: {before}. Budget {options.budget} s each; {minutes:.0f} minutes in all.", "", *parts]
-    (options.work / "field.md").write_text("\n".join(report).rstrip() + "\n", encoding="utf-8")
+    text = "\n".join(report).rstrip() + "\n"
+    (options.work / "field.md").write_text(text, encoding="utf-8")
+    if options.into:
+        put_into(options.into, text)
     print(options.work / "field.md")
 
 
