@@ -9,7 +9,7 @@ from pathlib import Path
 from perforch_core.evidence import Counterexample, TestFailure
 from perforch_core.models.interface import Message
 from perforch_core.stages.context import tests as tests_of
-from perforch_core.stages.prompt import fenced, from_files, messages
+from perforch_core.stages.prompt import cut, fenced, from_files, messages
 from perforch_core.task import Task
 
 SHOWN = 5
@@ -51,7 +51,7 @@ def fix_messages(
 
 def _example(example: Counterexample, root: Path, seen: set[str]) -> str:
     """A call with what it should give and what it gives; a traceback that was `seen` before is not shown again."""
-    call, expected, actual = (_cut(text, _LONGEST_VALUE) for text in (example.call, example.expected, example.actual))
+    call, expected, actual = (cut(text, _LONGEST_VALUE) for text in (example.call, example.expected, example.actual))
     text = f"- `{call}`\n  expected: `{expected}`\n  actual:   `{actual}`"
     trace = _trace(example.traceback, root)
     new = trace not in seen
@@ -73,9 +73,9 @@ def _failure(alike: Sequence[TestFailure], root: Path) -> str:
     first = alike[0]
     # pytest repeats the message at the end of the traceback, behind "E".
     frames = [line for line in first.traceback.split("\n") if line != "E" and not line.startswith("E  ")]
-    lines = [_trace("\n".join(frames), root), _cut(_message(first), _LONGEST)]
+    lines = [_trace("\n".join(frames), root), cut(_message(first), _LONGEST)]
     calls = [failure.message.partition(_LAST_CALL)[2].strip() for failure in alike[:SHOWN]]
-    lines += [f"last call: {_cut(call, _LONGEST_VALUE)}" for call in calls if call]
+    lines += [f"last call: {cut(call, _LONGEST_VALUE)}" for call in calls if call]
     names = ", ".join(f"`{failure.name}`" for failure in alike[:SHOWN])
     names += f" and {len(alike) - SHOWN} more of its cases" if len(alike) > SHOWN else ""
     return f"- test {names}:\n\n" + fenced("\n".join(filter(None, lines)))
@@ -105,7 +105,3 @@ def _trace(text: str, root: Path) -> str:
     lines = [line for line in text.split("\n") if not line.strip() or line.strip(" ^~")]
     short = "\n".join(lines).replace(f"{root}/", "").strip()
     return short if len(short) <= 2 * _LONGEST else "[...]\n" + short[-2 * _LONGEST :]
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit * 2 // 3]} [...] {text[-limit // 3 :]}"

@@ -51,6 +51,11 @@ def fenced(text: str, language: str = "") -> str:
     return f"{fence}{language}\n{text}\n{fence}"
 
 
+def cut(text: str, limit: int) -> str:
+    """A text of any length with its middle left out where it is longer than about `limit` characters."""
+    return text if len(text) <= limit else f"{text[: limit * 2 // 3]} [...] {text[-limit // 3 :]}"
+
+
 def at_margin(target: Target) -> str:
     """The target's code with "\n" line ends, a method moved to the margin. The insides of strings stay as they are."""
     line_start = max(target.text.rfind("\n", 0, target.start), target.text.rfind("\r", 0, target.start)) + 1

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from perforch_core.models.interface import Message
-from perforch_core.stages.prompt import messages
+from perforch_core.stages.prompt import cut, messages
 from perforch_core.task import Objective, Task
 
 GOALS = {
@@ -16,6 +16,7 @@ GOALS = {
     Objective.MEAN_MEMORY: "use less memory",
 }
 HOT_LINES = 5
+LONGEST_CALL = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,8 @@ def refine_messages(task: Task, measured: Measured, *, tried: Sequence[str], ver
     lines = [f"- at input size {n}: {_seconds(t)} per call" for n, t in measured.by_size]
     lines += _hot_lines(task, measured.hot_lines or {})
     if measured.slowest:
-        lines.append(f"- the slowest input measured, called as `{task.target.symbol}{measured.slowest}`")
+        call = cut(f"{task.target.symbol}{measured.slowest}", LONGEST_CALL)
+        lines.append(f"- the slowest input measured, shortened: `{call}`")
     known = "\n".join(f"- {line}" for line in tried)
     parts = {
         "goal": GOALS[task.objective],

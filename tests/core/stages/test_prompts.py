@@ -487,6 +487,11 @@ class TestRefine:
         assert "60% of the time in `a += 1` (line 4 of the function)" in text
         assert "30% of the time in `b = a`\n" in text
 
+    def test_a_huge_input_is_cut(self, root: Path) -> None:
+        text = self.made(root, Measured(slowest=f"('{'x y ' * 50_000}', 'the end')"))
+        assert len(text) < 5000
+        assert "'the end')`" in text
+
     def test_what_was_tried(self, root: Path) -> None:
         text = self.made(root, Measured(), tried=("a: no measurable difference",))
         assert "- a: no measurable difference" in text
