@@ -189,7 +189,7 @@ export class Server implements vscode.Disposable {
   async #tell(problem: string, ...choices: string[]): Promise<void> {
     const choice = await vscode.window.showErrorMessage(problem, ...choices);
     if (choice === "Open Setting") {
-      await vscode.commands.executeCommand("workbench.action.openSettings", "perforch.server.command");
+      await openSetting("perforch.server.command");
     } else if (choice === "Copy Install Command") {
       await vscode.env.clipboard.writeText(INSTALL);
     } else if (choice === "Show Log") {
@@ -198,6 +198,12 @@ export class Server implements vscode.Disposable {
       await this.restart();
     }
   }
+}
+
+/** A program's path belongs to the machine that the files are on, so on a remote one it is not among the user's own. */
+async function openSetting(query: string): Promise<void> {
+  const where = vscode.env.remoteName === undefined ? "openSettings" : "openRemoteSettings";
+  await vscode.commands.executeCommand(`workbench.action.${where}`, { query });
 }
 
 /** There is no server, and the user was told why. */

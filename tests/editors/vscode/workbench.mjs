@@ -15,7 +15,8 @@ const { EDITORS, CHROMIUM, EXTENSION, PROJECT, STATE, SHOTS } = process.env;
 const { chromium } = createRequire(join(EDITORS, "package.json"))("playwright-core");
 const NODE = join(EDITORS, "node", "bin", "node");
 const CODE = join(EDITORS, "node_modules", "code-server", "out", "node", "entry.js");
-const PATIENCE = 240_000;
+const PATIENCE = 45_000;
+const JOB_PATIENCE = 400_000;
 
 const SETTINGS = {
   "chat.disableAIFeatures": true,
@@ -46,9 +47,12 @@ function codeServer(...args) {
 }
 
 async function install() {
-  mkdirSync(join(folders.data, "User"), { recursive: true });
   const settings = { ...SETTINGS, ...JSON.parse(process.env.SETTINGS ?? "{}") };
-  writeFileSync(join(folders.data, "User", "settings.json"), JSON.stringify(settings));
+  for (const level of ["User", "Machine"]) {
+    // Paths of programs belong to the machine that the files are on, which need not be the user's.
+    mkdirSync(join(folders.data, level), { recursive: true });
+    writeFileSync(join(folders.data, level, "settings.json"), JSON.stringify(settings));
+  }
   writeFileSync(folders.config, "");
   const installing = codeServer("--install-extension", EXTENSION);
   let text = "";
@@ -156,7 +160,7 @@ class Workbench {
   async diff() {
     const diff = this.locator(DIFF).first();
     const no = this.locator('.notification-toast:has-text("Tried"), .notification-toast:has-text("No faster")').first();
-    await diff.or(no).first().waitFor({ state: "visible", timeout: PATIENCE });
+    await diff.or(no).first().waitFor({ state: "visible", timeout: JOB_PATIENCE });
     if (await no.isVisible()) throw new Error(`no suggestion: ${await no.innerText()}`);
   }
 
