@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import io
-import itertools
 import re
 import textwrap
 import tokenize
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from perforch_core.languages.interface import Function
@@ -377,7 +376,7 @@ def reindented(
     lines = source.split("\n")
     last = last or len(lines)
     kept = _inside_strings(source, tree)
-    step = _step(lines[number - 1] for number in range(first, last + 1) if number not in kept)
+    step = _step(tree, lines[:last], first)
     out = []
     for number in range(first, last + 1):
         line = lines[number - 1]
@@ -392,18 +391,24 @@ def reindented(
     return "\n".join(out).rstrip()
 
 
-def _step(lines: Iterator[str]) -> str:
-    """One step of the answer's indentation: a tab, or the smallest difference between lines that follow each other."""
-    widths = []
-    for line in lines:
-        if not line.strip():
-            continue
-        white = line[: len(line) - len(line.lstrip())]
-        if "\t" in white:
-            return "\t"
-        widths.append(len(white))
-    steps = [b - a for a, b in itertools.pairwise(widths) if b > a]
-    return " " * min(steps, default=4)
+def _step(tree: ast.Module, lines: Sequence[str], first: int) -> str:
+    """One step of the answer's indentation from line `first` on: a tab, or how much blocks are indented at least.
+
+    Documentation and continued lines have steps of their own, which tell nothing.
+    """
+    steps = []
+    for node in ast.walk(tree):
+        for block in (getattr(node, name, None) for name in ("body", "orelse", "finalbody")):
+            inner = block[0] if isinstance(block, list) and block else None
+            if not isinstance(node, ast.stmt | ast.ExceptHandler) or not isinstance(inner, ast.stmt):
+                continue
+            if not max(first, node.lineno + 1) <= inner.lineno <= len(lines):
+                continue
+            head, white = (re.match(r"\s*", lines[line - 1])[0] for line in (node.lineno, inner.lineno))  # type: ignore[index]
+            if "\t" in white:
+                return "\t"
+            steps.append(len(white) - len(head))
+    return " " * min((step for step in steps if step > 0), default=4)
 
 
 def _restepped(white: str, step: str, unit: str) -> str:

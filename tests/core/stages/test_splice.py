@@ -296,6 +296,20 @@ def test_the_insides_of_strings_are_not_reindented() -> None:
     assert '        """The sum.\n\n        More.\n        """\n        return """a\n  b\nc"""' in text
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '    """The sum.\n\n      - by steps\n          of their own\n    """\n    return total(self.items)',
+        "    return sum(\n      self.items,\n      start=0,\n    )",
+        "    parts = [1,\n      2]\n    if parts:\n        return total(parts)\n    return 0",
+    ],
+)
+def test_steps_of_documentation_and_continued_lines_are_not_steps_of_code(body: str) -> None:
+    text = text_of(put(f"@property\ndef total(self) -> int:\n{body}", "Cart.total"))
+    code = textwrap.indent(body[body.index('"""\n') + 4 :] if '"""' in body else body, "    ")
+    assert code in text
+
+
 def test_a_nested_function() -> None:
     text = "def outer(a):\n    def inner(b):\n        return a + b\n    return inner(1)\n"
     for answer in ("def inner(b):\n    return b + a", text.replace("a + b", "b + a"), "return b + a"):
