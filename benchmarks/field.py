@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import traceback
 import venv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -315,12 +316,11 @@ async def _reach_or_why(target: Target, sandbox: Sandbox) -> dict[str, Any]:
         async with asyncio.timeout(SAMPLE_SECONDS * 10):
             return await reach(target, sandbox)
     except TimeoutError:
-        return {
-            "cases": 0,
-            "returns": 0,
-            "why": f"no end within {SAMPLE_SECONDS * 10:g} s",
-            "seconds": SAMPLE_SECONDS * 10,
-        }
+        why = f"no end within {SAMPLE_SECONDS * 10:g} s"
+    except Exception as error:  # a fault of ours is a finding, and the others are still to be tried
+        traceback.print_exc()
+        why = f"crashed: {type(error).__name__}: {error}"
+    return {"cases": 0, "returns": 0, "why": why, "seconds": 0.0}
 
 
 def reached(rows: Sequence[Mapping[str, Any]], total: int) -> Iterator[str]:

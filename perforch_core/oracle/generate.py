@@ -176,6 +176,8 @@ def _slots(signature: Signature, samples: Sequence[Case], constants: Sequence[An
     learnt = _learnt(signature, samples)
     slots: list[_Slot] = []
     if signature.receiver is not None:
+        if _strategy(signature.receiver, _SMALL, _Pool()) is None:
+            return None
         slots.append(_Slot("self", signature.receiver, False, False, False, _pool(constants, samples, None)))
     by_name = False
     for parameter in signature.parameters:
@@ -902,11 +904,41 @@ def _perturbed(case: Case, rng: random.Random) -> Case:
     """The sample with one reachable node changed, at wire level: what it cannot understand it leaves alone."""
     wire: Wire = copy.deepcopy(case.arguments)
     nodes = wire["nodes"]
-    places = [index for index in range(len(nodes)) if nodes[index][0] in _CHANGES and _changeable(nodes[index])]
+    inner = _private(nodes)
+    places = [
+        index
+        for index in range(len(nodes))
+        if index not in inner and nodes[index][0] in _CHANGES and _changeable(nodes[index])
+    ]
     if places:
         index = rng.choice(places)
         nodes[index] = _CHANGES[nodes[index][0]](nodes[index], nodes, rng)
     return Case(arguments=wire, keywords=case.keywords, origin="generated", size=case_size(wire))
+
+
+def _private(nodes: Sequence[list[Any]]) -> set[int]:
+    """The nodes below objects captured with their private fields: a change there makes a state that cannot arise."""
+    pending = [
+        part
+        for node in nodes
+        if node[0] == "record" and any(name.startswith("_") for name, _ in node[2])
+        for _, part in node[2]
+    ]
+    found: set[int] = set()
+    while pending:
+        index = pending.pop()
+        if index not in found:
+            found.add(index)
+            pending += _parts(nodes[index])
+    return found
+
+
+def _parts(node: list[Any]) -> list[int]:
+    if node[0] in ("list", "tuple", "set", "frozenset", "iterator"):
+        return list(node[1])
+    if node[0] == "dict":
+        return [index for pair in node[1] for index in pair]
+    return [index for _, index in node[2]] if node[0] == "record" else []
 
 
 def _changeable(node: list[Any]) -> bool:

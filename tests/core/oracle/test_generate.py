@@ -336,3 +336,16 @@ def test_large_values_are_made_of_items_of_their_own_kind() -> None:
     either = CaseType(kind="union", args=(CaseType(kind="list", args=(INT,)), CaseType(kind="dict", args=(STR, INT))))
     made = generate_cases(Signature(parameters=(Parameter(name="x", type=either),)), count=200, seed=3)
     assert {case.arguments["nodes"][case.arguments["roots"][0]][0] for case in made} == {"list", "dict"}
+
+
+def test_the_inside_of_captured_objects_is_left_as_it_was() -> None:
+    inside = Record("m.Indexed", (("_version", 3), ("items", ["a", "b"]), ("places", {"a": 0, "b": 1})))
+    wire = encode([inside, 70])
+    sample = Case(arguments=wire, origin="captured")
+    signature = Signature(
+        parameters=(Parameter(name="x", type=INT),), receiver=CaseType(kind="opaque", name="m.Indexed")
+    )
+    made = generate_cases(signature, count=30, seed=1, samples=[sample])
+    assert len(made) > 5
+    receivers = {source_text(case.arguments, case.arguments["roots"][0]) for case in made}
+    assert receivers == {source_text(wire, wire["roots"][0])}
