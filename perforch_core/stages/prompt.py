@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -11,7 +10,7 @@ from string import Template
 
 from perforch_core.models.interface import Message
 from perforch_core.stages.context import Piece, imported, rest_of_file
-from perforch_core.stages.splice_answer import parsed
+from perforch_core.stages.splice_answer import inside_strings, parsed
 from perforch_core.task import Target, Task
 
 LANGUAGE_NAMES = {"python": "Python"}
@@ -63,24 +62,11 @@ def at_margin(target: Target) -> str:
     code = target.code.replace("\r\n", "\n").replace("\r", "\n").rstrip()
     if not indent or indent.strip():
         return code.lstrip()
-    tree = parsed(f"if 1:\n{indent}{code.lstrip()}")
-    kept = set() if tree is None else _inside_strings(tree)
+    source = f"if 1:\n{indent}{code.lstrip()}"
+    tree = parsed(source)
+    kept = set() if tree is None else inside_strings(source, tree)
     lines = enumerate(code.lstrip().split("\n"), 2)
     return "\n".join(line if number in kept else line.removeprefix(indent) for number, line in lines)
-
-
-def _inside_strings(tree: ast.Module) -> set[int]:
-    """Lines whose beginning is inside a string that is not the documentation of the first function."""
-    function = next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)), None)
-    documentation = function.body[0] if function and ast.get_docstring(function) is not None else None
-    left_out = {documentation.value} if isinstance(documentation, ast.Expr) else set()
-    return {
-        number
-        for node in ast.walk(tree)
-        if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes))
-        if node not in left_out
-        for number in range(node.lineno + 1, (node.end_lineno or 0) + 1)
-    }
 
 
 def surroundings(target: Target) -> str:

@@ -148,7 +148,7 @@ def _first_line_stripped(source: str, frame: Frame) -> str:
     if first.body[0].col_offset != len(frame.indent + frame.unit):
         return source
     assert tree is not None
-    kept = _inside_strings(source, tree)
+    kept = inside_strings(source, tree)
     lines = enumerate(source.split("\n"), 1)
     return "\n".join(line if number in kept else line.removeprefix(frame.indent) for number, line in lines)
 
@@ -159,7 +159,7 @@ def _dedented(source: str) -> str:
     tree = parsed(wrapped)
     if tree is None:
         return source
-    kept = _inside_strings(wrapped, tree)
+    kept = inside_strings(wrapped, tree)
     own = source[: len(source) - len(source.lstrip())].rpartition("\n")[2]
     lines = enumerate(source.split("\n"), 2)
     return "\n".join(line if number in kept else line.removeprefix(own) for number, line in lines)
@@ -375,7 +375,7 @@ def reindented(
     """Lines `first` to `last` of the source with indentation `old` made `new`; the insides of strings stay."""
     lines = source.split("\n")
     last = last or len(lines)
-    kept = _inside_strings(source, tree)
+    kept = inside_strings(source, tree)
     step = _step(tree, lines[:last], first)
     out = []
     for number in range(first, last + 1):
@@ -422,7 +422,7 @@ def _restepped(white: str, step: str, unit: str) -> str:
     return unit * levels + white
 
 
-def _inside_strings(source: str, tree: ast.Module) -> set[int]:
+def inside_strings(source: str, tree: ast.Module) -> set[int]:
     """The lines that start inside a string literal other than a docstring: their white space is data."""
     inside: set[int] = set()
     opened: list[int] = []

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from perforch_core.evidence import Counterexample, TestFailure
-from perforch_core.languages import find_target
+from perforch_core.languages import find_functions, find_target
 from perforch_core.models.interface import Message
+from perforch_core.stages import context
 from perforch_core.stages.context import WHOLE_FILE
 from perforch_core.stages.fix import SHOWN, fix_messages
 from perforch_core.stages.generate import generate_messages
+from perforch_core.stages.prompt import at_margin
 from perforch_core.stages.refine import Measured, refine_messages
+from perforch_core.stages.splice import splice
 from perforch_core.task import Objective, Stage, Task
 
 MODULE = '''\
@@ -163,6 +166,11 @@ class TestEveryStage:
         text = 'class A:\n    def f(self):\n        """Say\n        it."""\n        return """a\n        b"""\n'
         shown = blocks(prompts(task(root, stage, text=text, name="strings.py", symbol="A.f")))[0]
         assert shown == 'def f(self):\n    """Say\n    it."""\n    return """a\n        b"""'
+
+    def test_joined_strings_move_with_the_code(self, root: Path, stage: Stage) -> None:
+        text = "class A:\n    def f(self):\n        return (\n            'a'\n            f'{self}b'\n        )\n"
+        shown = blocks(prompts(task(root, stage, text=text, name="strings.py", symbol="A.f")))[0]
+        assert shown == "def f(self):\n    return (\n        'a'\n        f'{self}b'\n    )"
 
     def test_shows_the_rest_of_the_file_with_the_place(self, root: Path, stage: Stage) -> None:
         text = prompts(task(root, stage))
@@ -502,3 +510,12 @@ class TestRefine:
     )
     def test_the_goal(self, root: Path, objective: Objective, words: str) -> None:
         assert words in self.made(root, Measured(), objective=objective).splitlines()[0]
+
+
+@pytest.mark.parametrize("path", sorted(Path(context.__file__).parent.glob("*.py")), ids=lambda path: path.name)
+def test_code_as_it_is_shown_can_be_put_back_as_it_was(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for function in find_functions(text, "python")[::9]:
+        target = find_target(path, text, symbol=f"{function.symbol}:{function.line}")
+        back = splice(target, at_margin(target))
+        assert back.text == text, function.symbol
