@@ -28,7 +28,7 @@ import traceback
 import venv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -303,7 +303,8 @@ async def reach(target: Target, sandbox: Sandbox) -> dict[str, Any]:
             )
             found.update(cases=len(cases.cases), returns=cases.normal_returns)
             if not cases.normal_returns:
-                found["why"] = "; ".join(cases.notes) or "no arguments can be made up"
+                raises = "raises on every input that was made up" if cases.cases else "no arguments can be made up"
+                found["why"] = "; ".join(cases.notes) or raises
     except (BuildFailed, DriverDied, EnvironmentProblem) as error:
         found["why"] = f"does not load: {str(error).strip().splitlines()[-1]}"
     finally:
@@ -374,9 +375,11 @@ def survey(package: Package, options: argparse.Namespace, kept: Kept) -> list[st
     """One package's part of the report."""
     lines = [f"## {package.title}", ""]
     rows = []
-    for chosen in pick(package, options.functions):
+    for chosen in _picked(package, options.functions, kept):
         key = f"{package.title} {chosen.file}::{chosen.symbol}:{chosen.line} {options.budget}"
         row = kept.get(key)
+        if row is None and options.so_far:
+            continue
         if row is None:
             row = kept.add(key, optimize(package, chosen, options.budget, options.work / "settings"))
         print(f"{row['seconds']:6.1f} s  {row['where']}: {verdict(row)}", file=sys.stderr, flush=True)
@@ -384,11 +387,20 @@ def survey(package: Package, options: argparse.Namespace, kept: Kept) -> list[st
     lines += table(rows)
     everything = [target for target, _ in public_functions(package)]
     drawn = random.Random(1).sample(everything, min(options.sample, len(everything)))
-    rows = asyncio.run(_reached_rows(package, sorted(drawn, key=lambda t: (str(t.path), t.start)), kept))
+    drawn.sort(key=lambda target: (str(target.path), target.start))
+    rows = asyncio.run(_reached_rows(package, drawn, kept, so_far=options.so_far))
     return [*lines, "", *reached(rows, len(everything)), ""]
 
 
-async def _reached_rows(package: Package, targets: Sequence[Target], kept: Kept) -> list[dict[str, Any]]:
+def _picked(package: Package, count: int, kept: Kept) -> list[Chosen]:
+    key = f"pick {count} of {package.title}"
+    row = kept.get(key) or kept.add(key, {"chosen": [asdict(chosen) for chosen in pick(package, count)]})
+    return [Chosen(**chosen) for chosen in row["chosen"]]
+
+
+async def _reached_rows(
+    package: Package, targets: Sequence[Target], kept: Kept, *, so_far: bool
+) -> list[dict[str, Any]]:
     sandbox = await choose()
     rows = []
     try:
@@ -396,6 +408,8 @@ async def _reached_rows(package: Package, targets: Sequence[Target], kept: Kept)
             where = f"{target.path.relative_to(package.root)}::{target.symbol}"
             key = f"reach {package.title} {where}:{target.start}"
             row = kept.get(key)
+            if row is None and so_far:
+                continue
             if row is None:
                 row = kept.add(key, {"where": where, **await _reach_or_why(target, sandbox)})
             print(f"{row['seconds']:6.1f} s  {where}: {row['returns']} of {row['cases']} {row['why']}", file=sys.stderr)
@@ -445,6 +459,7 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=20, metavar="SECONDS", help="budget of each optimization")
     parser.add_argument("--into", type=Path, metavar="FILE", help="put the tables into this file, between its marks")
     parser.add_argument("--again", action="store_true", help="forget earlier results")
+    parser.add_argument("--so-far", action="store_true", help="write what earlier runs found, and run nothing")
     parser.add_argument("--list", action="store_true", help="show the functions and stop")
     options = parser.parse_args()
     if len(options.package) != len(options.sdist_version):
