@@ -80,7 +80,7 @@ def play(vsix: Path, tmp_path: Path) -> Play:
             "EXTENSION": str(vsix),
             "PROJECT": str(project),
             "STATE": str(state),
-            "SETTINGS": json.dumps({"perforch.models": ["rules"], "perforch.budget.seconds": 120, **(settings or {})}),
+            "SETTINGS": json.dumps({"perforch.models": ["rules"], "perforch.budget.seconds": 300, **(settings or {})}),
             "TRUST": "ask" if ask_for_trust else "",
         }
         node = folder / "node" / "bin" / "node"

@@ -3,7 +3,7 @@
 import * as vscode from "vscode";
 import { registerCommands } from "./commands.js";
 import { reaction, type ServerEvent } from "./events.js";
-import { headline, Previews, type Preview } from "./previews.js";
+import { Previews, type Preview } from "./previews.js";
 import { NotRunning, Server, wordsOf } from "./server.js";
 
 const UNDO_HINT_MS = 8000;
@@ -32,11 +32,11 @@ export function activate(context: vscode.ExtensionContext): void {
     }
   }
 
-  async function finish(suggestion: { id: string; uri: string; symbol: string; title: string; state: string }): Promise<void> {
+  async function finish(suggestion: { id: string; uri: string; symbol: string; state: string }): Promise<void> {
     const shown = await previews.close(suggestion.id);
     if (shown) await vscode.window.showTextDocument(vscode.Uri.parse(suggestion.uri));
     if (suggestion.state === "applied") {
-      vscode.window.setStatusBarMessage(`$(check) PerfOrch: applied ${headline(suggestion)}. Undo takes it back.`, UNDO_HINT_MS);
+      vscode.window.setStatusBarMessage(`$(check) PerfOrch: ${suggestion.symbol} replaced; Undo takes it back`, UNDO_HINT_MS);
     }
   }
 
@@ -44,10 +44,9 @@ export function activate(context: vscode.ExtensionContext): void {
     started,
     previews,
     ...registerCommands(started),
-    vscode.workspace.onDidGrantWorkspaceTrust(() => void started.restart()),
+    vscode.workspace.onDidGrantWorkspaceTrust(() => void started.reconsider()),
     vscode.workspace.onDidChangeConfiguration((change) => {
-      if (change.affectsConfiguration("perforch.server")) void started.restart();
-      else if (change.affectsConfiguration("perforch")) void started.settingsChanged();
+      if (change.affectsConfiguration("perforch")) void started.reconsider();
     }),
   );
   void started.start();

@@ -28,6 +28,8 @@ const DISMISS = "Dismiss";
 
 export class Previews implements vscode.TextDocumentContentProvider, vscode.Disposable {
   readonly #known = new Map<string, Preview>();
+  /** Suggestions whose message waits for an answer. */
+  readonly #asking = new Set<string>();
   readonly #actions: Actions;
   readonly #registrations: vscode.Disposable[];
 
@@ -67,7 +69,9 @@ export class Previews implements vscode.TextDocumentContentProvider, vscode.Disp
     if (watching) await this.show(preview.id);
     const tell = preview.proven ? vscode.window.showInformationMessage : vscode.window.showWarningMessage;
     const choices = [preview.proven ? APPLY : APPLY_UNPROVEN, watching ? EVIDENCE : SHOW, DISMISS];
+    this.#asking.add(preview.id);
     const choice = await tell(`PerfOrch: ${headline(preview)}`, ...choices);
+    this.#asking.delete(preview.id);
     if (choice === SHOW) await this.show(preview.id);
     else if (choice === EVIDENCE) await this.evidence(preview.id);
     else if (choice === DISMISS) await this.#actions.dismiss(preview.id);
@@ -92,8 +96,10 @@ export class Previews implements vscode.TextDocumentContentProvider, vscode.Disp
     await vscode.commands.executeCommand("markdown.showPreview", link(preview, "evidence"));
   }
 
-  /** Close the diff of a suggestion that was applied or rejected; true when there was one. */
+  /** Take away what asks about a suggestion that was applied or rejected; true when there was a diff. */
   async close(suggestion: string): Promise<boolean> {
+    // A message cannot be closed, but it need not go on offering what is done.
+    if (this.#asking.delete(suggestion)) await vscode.commands.executeCommand("notifications.hideToasts");
     const tabs = vscode.window.tabGroups.all
       .flatMap((group) => group.tabs)
       .filter((tab) => tab.input instanceof vscode.TabInputTextDiff && suggestionOf(tab.input.modified) === suggestion);

@@ -34,6 +34,8 @@ export class Server implements vscode.Disposable {
   readonly #onEvent: (event: ServerEvent) => void;
   readonly #bars: Bars;
   #client: QuietClient | undefined;
+  /** The command that `#client` was started with. */
+  #running = "";
   /** Starts and stops happen one after another. */
   #queue: Promise<void> = Promise.resolve();
   #crashes: number[] = [];
@@ -52,6 +54,20 @@ export class Server implements vscode.Disposable {
 
   restart(): Promise<void> {
     return this.#next(async () => {
+      await this.#stop();
+      this.#crashes = [];
+      await this.#start();
+    });
+  }
+
+  /** Settings or trust have changed: restart only when another program is to be started now, since jobs end with it. */
+  reconsider(): Promise<void> {
+    return this.#next(async () => {
+      const found = locate(await surroundings());
+      if (this.#client !== undefined && "command" in found && String(found.command) === this.#running) {
+        await this.#client.sendNotification("workspace/didChangeConfiguration", { settings: null });
+        return;
+      }
       await this.#stop();
       this.#crashes = [];
       await this.#start();
@@ -79,11 +95,6 @@ export class Server implements vscode.Disposable {
     return await client.sendRequest<T>(method, params);
   }
 
-  /** The settings have changed: the server is to ask for them again. */
-  async settingsChanged(): Promise<void> {
-    await this.#client?.sendNotification("workspace/didChangeConfiguration", { settings: null });
-  }
-
   #next(step: () => Promise<void>): Promise<void> {
     this.#queue = this.#queue.then(step, step);
     return this.#queue;
@@ -105,6 +116,7 @@ export class Server implements vscode.Disposable {
     client.registerFeature(announcement);
     client.onNotification("perforch/event", (event: ServerEvent) => this.#onEvent(event));
     this.#client = client;
+    this.#running = String(found.command);
     // A program that is no language server may wait for ever; without an end to that nothing could be restarted.
     const limit = setTimeout(() => child?.kill(), START_WITHIN_MS);
     try {

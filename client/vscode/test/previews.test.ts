@@ -116,6 +116,17 @@ describe("the buttons of the diff", () => {
   });
 });
 
+it("hides the message that waits for an answer once the suggestion is applied elsewhere, and no other message", async () => {
+  vscode.window.showInformationMessage.mockImplementationOnce(() => new Promise(() => undefined));
+  void previews.offer(PREVIEW);
+  await previews.close("s2");
+  expect(vscode.commands.executeCommand).not.toHaveBeenCalled();
+  await previews.close("s1");
+  expect(vscode.commands.executeCommand).toHaveBeenCalledExactlyOnceWith("notifications.hideToasts");
+  await previews.close("s1");
+  expect(vscode.commands.executeCommand).toHaveBeenCalledOnce();
+});
+
 it("closes the diff of one suggestion and leaves all other tabs open", async () => {
   looksAt("/work shop/shop.py", "old\n");
   await previews.offer(PREVIEW);
