@@ -163,6 +163,13 @@ def test_a_program_that_is_no_server_is_said_once(play: Play) -> None:
     assert "no such module" in seen["log"].replace("\xa0", " ")
 
 
+@pytest.mark.usefixtures("environment_in_project")
+def test_a_killed_server_is_started_again(play: Play) -> None:
+    seen = play("crash")
+    assert seen["servers"] == [1, 1]
+    assert seen["toasts"] == []
+
+
 def test_nothing_of_an_untrusted_folder_is_run(play: Play) -> None:
     seen = play(
         "untrusted",

@@ -5,7 +5,7 @@
 //   STATE     an empty folder for all that the editor writes        SHOTS     a folder for screenshots, or nothing
 
 import { spawn } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -178,6 +178,22 @@ class Workbench {
   }
 }
 
+/** The process ids of the servers that this workbench started. */
+function servers() {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+        const ours = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0").includes(`HOME=${STATE}`);
+        return ours && words.some((word) => word.endsWith("/perforch")) && words.includes("lsp");
+      } catch {
+        return false; // it has ended
+      }
+    })
+    .map(Number);
+}
+
 const DIFF = ".monaco-diff-editor .line-insert";
 
 const SCENARIOS = {
@@ -288,6 +304,22 @@ const SCENARIOS = {
     await toast.locator('.monaco-button:has-text("Show Log")').click();
     bench.answer.log = await (await bench.see(".output-view .view-lines")).innerText();
     await bench.shot("log");
+  },
+
+  /** The server is killed: it is started again, and works. */
+  async crash(bench) {
+    await bench.openFile("newsletter.py");
+    await bench.see(".squiggly-hint");
+    await bench.goTo(35, 25);
+    const before = servers();
+    for (const pid of before) process.kill(pid, "SIGKILL");
+    for (let tries = 0; tries < 100 && !servers().some((pid) => !before.includes(pid)); tries++) await sleep(200);
+    bench.answer.servers = [before.length, servers().length];
+    await bench.command("PerfOrch: Optimize for Speed");
+    await bench.toast("PerfOrch: Optimizing recipients");
+    await bench.command("PerfOrch: Cancel");
+    await bench.gone('.notification-toast:has-text("Optimizing")');
+    bench.answer.toasts = await bench.locator(".notification-toast").allInnerTexts();
   },
 
   /** A folder that is not trusted: hints, but nothing is run. */
