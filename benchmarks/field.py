@@ -241,10 +241,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def tests_of(row: Mapping[str, Any]) -> str:
     """The number of tests that reach the function, "-" where the run ended before that was known."""
+    if re.search(r"None of \d+ tests", row["progress"]):
+        return "0"
     found = re.search(r"(\d+) tests? reach", row["progress"])
-    if found:
-        return found[1]
-    return "0" if re.search(r"None of \d+ tests", row["progress"]) else "-"
+    return found[1] if found else "-"
 
 
 def cases_of(row: Mapping[str, Any]) -> str:
@@ -326,6 +326,8 @@ async def _reach_or_why(target: Target, sandbox: Sandbox) -> dict[str, Any]:
 
 def reached(rows: Sequence[Mapping[str, Any]], total: int) -> Iterator[str]:
     """The share that cases can reach, and why the others cannot be reached, most frequent reason first."""
+    if not rows:
+        return
     good = [row for row in rows if row["returns"]]
     many = sum(row["returns"] >= SAMPLE_CASES // 4 for row in good)
     yield (
