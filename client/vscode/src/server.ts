@@ -239,6 +239,11 @@ class QuietClient extends LanguageClient {
   override error(message: string, data?: unknown): void {
     super.error(message, data, false);
   }
+
+  // The base class passes a flag as data when it restarts a server.
+  override info(message: string, data?: unknown): void {
+    super.info(message, data === false ? undefined : data, false);
+  }
 }
 
 /** Tells the server that this client shows suggestions and the ends of jobs itself. */
