@@ -20,7 +20,7 @@ from perforch_core.suggestion import Attempt, Result, Status, minimal_edits, tim
 from perforch_core.task import Budget, Candidate, Event, Reporter, Stage, Target, Task, Usage
 from perforch_core.understanding import Understanding, evidence_on_original
 
-MODEL_SECONDS = 120.0
+MODEL_SECONDS = 300.0
 ROUNDS = 2
 """A model may be asked so often in one stage of a task: once more when all have failed."""
 

@@ -12,7 +12,7 @@ import base64
 import itertools
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,7 +109,8 @@ def _layout(signature: Signature, samples: Sequence[Case]) -> _Layout:
         shapes = [(keywords, len(values)) for keywords, values in rows]
         usual = max(dict.fromkeys(shapes), key=shapes.count)
         kept = tuple(values for keywords, values in rows if (keywords, len(values)) == usual)
-        columns = tuple(_Column(tuple(row[i] for row in kept)) for i in range(usual[1]))
+        declared = _declared(signature, usual[0], usual[1])
+        columns = tuple(_Column(_unless_empty(row[i] for row in kept), declared[i]) for i in range(usual[1]))
         return _Layout(columns, usual[0], kept)
     if signature.problem:
         raise Unsuitable(signature.problem)
@@ -120,6 +121,23 @@ def _layout(signature: Signature, samples: Sequence[Case]) -> _Layout:
         types.insert(0, signature.receiver)
     keywords = tuple(p.name for p in needed if p.kind == "keyword")
     return _Layout(tuple(_Column((), t) for t in types), keywords, ())
+
+
+def _unless_empty(values: Iterable[Any]) -> tuple[Any, ...]:
+    """The values, or none where all are empty: an empty list does not say what a full one holds."""
+    found = tuple(values)
+    return () if found and all(_length(value) == 0 for value in found) else found
+
+
+def _declared(signature: Signature, keywords: tuple[str, ...], count: int) -> list[CaseType]:
+    """The declared types by position of a call's arguments, receiver first; "any" where nothing is declared."""
+    unknown = CaseType(kind="any")
+    by_name = {p.name: p.type for p in signature.parameters}
+    positional = [p.type for p in signature.parameters if p.kind != "keyword"]
+    if signature.receiver is not None:
+        positional.insert(0, signature.receiver)
+    types = (positional + [unknown] * count)[: count - len(keywords)]
+    return [*types, *(by_name.get(name, unknown) for name in keywords)]
 
 
 def _arguments(layout: _Layout, maker: _Maker, n: int) -> list[Any]:
@@ -266,7 +284,9 @@ class _Maker:
             case "bool":
                 return [True, False]
             case "str":
-                return ["".join(rng.choice(WORDS) for _ in range(rng.randint(3, 9))) for _ in range(8)]
+                words = ["".join(rng.choice(WORDS) for _ in range(rng.randint(3, 9))) for _ in range(24)]
+                # An argument that is text is most likely several words; an item of a list is one.
+                return words[:8] if depth else [" ".join(words[i : i + 3]) for i in range(0, 24, 3)]
             case "bytes":
                 return [rng.randbytes(8) for _ in range(4)]
             case "list" | "iterator":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -9,6 +11,10 @@ from perforch_core.models.answers import code_blocks
 from perforch_core.models.interface import Completion, Message, ModelError, TextModel
 from perforch_core.stages.splice import splice
 from perforch_core.task import Candidate, Target, Usage
+
+
+THINKING = re.compile(r"<(think|thinking|thought|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
+"""What some models say to themselves first: nothing for the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,5 +63,5 @@ def read_answer(model: str, target: Target, completion: Completion) -> Candidate
 
 def first_sentence(text: str) -> str:
     """The prose before the first fence, cut to a line: why the model thinks its answer is good."""
-    prose = text.split("```", 1)[0].strip().splitlines()
-    return prose[0][:160] if prose else ""
+    lines = THINKING.sub("", text).split("```", 1)[0].strip().splitlines()
+    return textwrap.shorten(lines[0], 160, placeholder=" …") if lines else ""
