@@ -110,7 +110,7 @@ async def refine(work: Work) -> Result:
         raise UserError(
             f"nothing can prove a rewrite of {work.task.target.symbol} right. "
             f"Tests: {found.plan.problem or 'none counts'} Inputs: {'; '.join(found.notes) or 'none are possible'}. "
-            "Add a test that calls it, or type hints"
+            "Add a test that calls it or type hints; where time ran out, give more (--budget)"
         )
     if found.baseline is None:
         why = "; ".join(found.notes) or "no inputs are known"

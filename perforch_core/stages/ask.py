@@ -12,7 +12,6 @@ from perforch_core.models.interface import Completion, Message, ModelError, Text
 from perforch_core.stages.splice import splice
 from perforch_core.task import Candidate, Target, Usage
 
-
 THINKING = re.compile(r"<(think|thinking|thought|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
 """What some models say to themselves first: nothing for the user."""
 
