@@ -904,7 +904,7 @@ def _perturbed(case: Case, rng: random.Random) -> Case:
     """The sample with one reachable node changed, at wire level: what it cannot understand it leaves alone."""
     wire: Wire = copy.deepcopy(case.arguments)
     nodes = wire["nodes"]
-    inner = _private(nodes)
+    inner = private_parts(nodes)
     places = [
         index
         for index in range(len(nodes))
@@ -916,7 +916,7 @@ def _perturbed(case: Case, rng: random.Random) -> Case:
     return Case(arguments=wire, keywords=case.keywords, origin="generated", size=case_size(wire))
 
 
-def _private(nodes: Sequence[list[Any]]) -> set[int]:
+def private_parts(nodes: Sequence[list[Any]]) -> set[int]:
     """The nodes below objects captured with their private fields: a change there makes a state that cannot arise."""
     pending = [
         part

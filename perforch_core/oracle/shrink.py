@@ -17,7 +17,7 @@ from typing import Any
 from perforch_core.evidence import Counterexample
 from perforch_core.languages.interface import Case, CaseType, Observation, Signature
 from perforch_core.oracle.equivalence import has_identity, malformed
-from perforch_core.oracle.generate import case_size, compact
+from perforch_core.oracle.generate import case_size, compact, private_parts
 from perforch_core.values import Wire, integer_text, parse_integer, source_text
 
 Node = list[Any]
@@ -54,9 +54,10 @@ async def _bisected(
     """Bring each integer as near to 0 as the difference allows, by halving the gap."""
     loop = asyncio.get_running_loop()
     kinds = _types(case, signature)
+    inner = private_parts(case.arguments["nodes"])
     for index in range(len(case.arguments["nodes"])):
         node = case.arguments["nodes"][index]
-        if node[0] != "int" or (index in kinds and kinds[index].kind == "literal"):
+        if node[0] != "int" or index in inner or (index in kinds and kinds[index].kind == "literal"):
             continue
         value = parse_integer(node[1])
         low, high, sign = 0, abs(value), -1 if value < 0 else 1
@@ -144,7 +145,8 @@ def _smaller(case: Case, signature: Signature) -> Iterator[Case]:
     yield from _fewer_arguments(case, signature)
     wire = case.arguments
     kinds = _types(case, signature)
-    order = sorted(range(len(wire["nodes"])), key=lambda i: (-_weight(wire["nodes"][i]), i))
+    inner = private_parts(wire["nodes"])
+    order = sorted(set(range(len(wire["nodes"]))) - inner, key=lambda i: (-_weight(wire["nodes"][i]), i))
     for index in order:
         for node in _smaller_nodes(wire["nodes"][index], kinds.get(index)):
             yield _with_node(case, index, node)

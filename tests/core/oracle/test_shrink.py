@@ -133,3 +133,19 @@ def test_counterexamples_as_text() -> None:
     changed = Observation(graph=encode([[1], [1]]))
     assert counterexample("f", case, good, changed, "argument 1 differs").actual == "[1]  (argument 1 differs)"
     assert counterexample("f", case, good, Observation(dead="wall time"), "").actual == "no answer: wall time"
+
+
+async def test_the_private_fields_of_a_captured_object_are_left_alone() -> None:
+    """A smaller map beside an unchanged list would be a state that no program ever reaches."""
+    nodes = [["record", "a.Index", [["_map", 1], ["items", 2]], "state"], ["int", "9"], ["int", "5"], ["int", "70"]]
+    case = Case(arguments={"nodes": nodes, "roots": [0, 3]}, origin="captured")
+    signature = Signature(
+        parameters=(Parameter(name="n", type=CaseType(kind="int")),), receiver=CaseType(kind="record", name="a.Index")
+    )
+
+    async def differs(_: Case) -> bool:
+        return True
+
+    small = await shrink(case, differs, signature=signature, seconds=5)
+    assert source_text(small.arguments, small.arguments["roots"][0]) == "Index(_map=9, items=5)"
+    assert source_text(small.arguments, small.arguments["roots"][1]) == "0"
