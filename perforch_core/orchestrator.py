@@ -120,13 +120,16 @@ async def refine(work: Work) -> Result:
     if not valid:
         return work.finish(Status.UNCHANGED, _nothing_better(work))
     work.report(Event(kind="stage", text=f"measuring {len(valid)} that do the same"))
+    result = None
     by_version = {validation.version: (candidate, validation) for candidate, validation in valid}
     async for version, comparison in fastest(timing, list(by_version), left=work.left, report=work.report):
         result = await _settle_refined(work, *by_version.pop(version), comparison)
         if result is not None:
-            return result
+            break
     for candidate, _ in by_version.values():
-        work.tried(candidate, "not among the fastest", passed=True)
+        work.tried(candidate, "does the same; not the fastest", passed=True)
+    if result is not None:
+        return replace(result, tried=tuple(work.attempts))
     return work.finish(Status.UNCHANGED, _nothing_better(work))
 
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from perforch_core.evidence import Counterexample, Evidence, Strength, TestReport
-from perforch_core.languages import named_function
+from perforch_core.languages import named_function, new_state
 from perforch_core.languages.interface import BuildFailed, Driver, DriverDied, Version
 from perforch_core.oracle import examples as examples_module
 from perforch_core.oracle import mutants, project_tests
@@ -251,6 +251,7 @@ def evidence_of(found: Understanding, validation: Validation, **more: object) ->
     """The evidence for a candidate that passed."""
     judgement = validation.judgement
     parts = [part for part in (found.baseline, found.held_back) if part is not None]
+    state = new_state(found.task.target, validation.version.text)
     oracles = []
     compared = judgement is not None
     if compared:
@@ -268,7 +269,7 @@ def evidence_of(found: Understanding, validation: Validation, **more: object) ->
         normal_returns=sum(part.normal_returns for part in parts) if compared else validation.examples_passed,
         counterexample=judgement.counterexample if judgement else None,
         sandbox=found.sandbox.name,
-        notes=(*dict.fromkeys((*found.notes, *(judgement.notes if judgement else ()))),),
+        notes=tuple(dict.fromkeys((*state, *found.notes, *(judgement.notes if judgement else ())))),
         **more,  # type: ignore[arg-type]
     )
 

@@ -110,6 +110,11 @@ def function_of(target: Target) -> Function:
     raise UserError(f"{target.symbol} is no longer where it was in {target.path.name}")
 
 
+def new_state(target: Target, text: str) -> list[str]:
+    """What a new version of the target's file keeps between calls that the old one did not, in words."""
+    return LANGUAGES[target.language].new_state(target.text, text)
+
+
 def named_function(text: str, target: Target) -> Function | None:
     """The function with the target's symbol in another version of its file, or None where it is not just one.
 

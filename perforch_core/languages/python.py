@@ -106,3 +106,48 @@ def syntax_problem(text: str) -> str | None:
     except ValueError as error:  # null bytes
         return str(error)
     return None
+
+
+def new_state(before: str, after: str) -> list[str]:
+    """What a new version of a file keeps between calls that the old one did not, in words for the evidence.
+
+    Caches (functools.cache and the like), `global` statements, and new variables at module level that are not plain
+    constants. Empty where either text does not parse.
+    """
+    try:
+        old, new = _state(ast.parse(before)), _state(ast.parse(after))
+    except (SyntaxError, ValueError):
+        return []
+    return [words for words in new if words not in old]
+
+
+_CACHES = frozenset({"cache", "lru_cache", "cached_property", "cached"})
+
+
+def _state(tree: ast.Module) -> list[str]:
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            names = {_last_name(decorator) for decorator in node.decorator_list}
+            if names & _CACHES:
+                found.append(f"{node.name} keeps its results between calls (a cache)")
+        elif isinstance(node, ast.Global):
+            found += [f"writes the global variable {name}" for name in node.names]
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and not _is_constant(node.value):
+            found += [f"new variable of the module: {t.id}" for t in node.targets if isinstance(t, ast.Name)]
+    return found
+
+
+def _last_name(node: ast.expr) -> str:
+    if isinstance(node, ast.Call):
+        node = node.func
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def _is_constant(node: ast.expr) -> bool:
+    if isinstance(node, ast.Call):  # re.compile("..."), frozenset({...})
+        return all(map(_is_constant, node.args)) and _last_name(node) in ("compile", "frozenset", "tuple")
+    if isinstance(node, (ast.Tuple, ast.Set, ast.List)):
+        return not isinstance(node, ast.List) and all(map(_is_constant, node.elts))
+    return isinstance(node, (ast.Constant, ast.UnaryOp))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from perforch_core.languages import find_functions, find_target, read_source
+from perforch_core.languages.python import new_state
 from perforch_core.task import UserError
 
 SOURCE = '''# 𝄞 é
@@ -104,3 +105,18 @@ def test_bad_files_are_refused_with_what_to_do(tmp_path: Path) -> None:
         find_target(broken, "x = 1\n", symbol="f")
     with pytest.raises(UserError, match=r"does not know files that end in '\.txt'"):
         find_target(tmp_path / "a.txt", "", symbol="f")
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        ("from functools import cache\n@cache\ndef f(n): return n\n", ["f keeps its results between calls (a cache)"]),
+        ("SEEN = {}\ndef f(n): return SEEN.setdefault(n, n)\n", ["new variable of the module: SEEN"]),
+        ("def f(n):\n    global last\n    last = n\n    return n\n", ["writes the global variable last"]),
+        ("import re\nWORD = re.compile('a')\nKINDS = frozenset({1, 2})\nLIMIT = -3\ndef f(n): return n\n", []),
+        ("def f(n:\n", []),
+    ],
+)  # fmt: skip
+def test_new_state_is_named(after: str, words: list[str]) -> None:
+    assert new_state("def f(n): return n\n", after) == words
+    assert new_state(after, after) == []
