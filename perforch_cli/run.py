@@ -17,9 +17,12 @@ TargetArgument = Annotated[str, typer.Argument(metavar="PATH::SYMBOL", help="The
 Apply = Annotated[bool, typer.Option("--apply", help="Write the suggestion into the file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="M", help="Ask only this model (repeatable).")]
-Seconds = Annotated[str, typer.Option("--budget", metavar="TIME", help="Most time to spend, e.g. 30s or 2m.")]
+Seconds = Annotated[
+    str | None,
+    typer.Option("--budget", metavar="TIME", help="Most time to spend, e.g. 30s or 2m (60s, or your settings')."),
+]
 Money = Annotated[float | None, typer.Option("--max-cost", metavar="DOLLARS", help="Most money to spend on models.")]
-Calls = Annotated[int, typer.Option("--calls", help="Most requests to models.")]
+Calls = Annotated[int | None, typer.Option("--calls", help="Most requests to models.")]
 Spec = Annotated[str, typer.Option("--spec", help="What the function should do, beyond its documentation.")]
 Examples = Annotated[
     list[str] | None,
@@ -33,9 +36,9 @@ def optimize(
     apply: Apply = False,
     as_json: AsJson = False,
     model: Models = None,
-    budget: Seconds = "60s",
+    budget: Seconds = None,
     max_cost: Money = None,
-    calls: Calls = 8,
+    calls: Calls = None,
     objective: Goal = Objective.TIME,
 ) -> None:
     """Look for a faster version that does the same, and prove it."""
@@ -48,9 +51,9 @@ def fix(
     apply: Apply = False,
     as_json: AsJson = False,
     model: Models = None,
-    budget: Seconds = "60s",
+    budget: Seconds = None,
     max_cost: Money = None,
-    calls: Calls = 8,
+    calls: Calls = None,
     spec: Spec = "",
     example: Examples = None,
 ) -> None:
@@ -64,9 +67,9 @@ def generate(
     apply: Apply = False,
     as_json: AsJson = False,
     model: Models = None,
-    budget: Seconds = "120s",
+    budget: Seconds = None,
     max_cost: Money = None,
-    calls: Calls = 8,
+    calls: Calls = None,
     spec: Spec = "",
     example: Examples = None,
 ) -> None:
@@ -78,8 +81,8 @@ def generate(
 def make_task(
     stage: Stage,
     where: str,
-    budget: str,
-    calls: int,
+    budget: str | None,
+    calls: int | None,
     money: float | None,
     models: list[str] | None,
     *,
@@ -88,14 +91,20 @@ def make_task(
     objective: Objective = Objective.TIME,
 ) -> Task:
     """A task from what was typed. Raises UserError."""
+    from perforch_core import settings
     from perforch_core.languages import find_target, read_source
 
     path, symbol = split_target(where)
     target = find_target(path, read_source(path), symbol=symbol)
+    usual = settings.load(root=target.root).budget
     return Task(
         stage=stage,
         target=target,
-        budget=Budget(seconds=parse_seconds(budget), calls=calls, money=money),
+        budget=Budget(
+            seconds=parse_seconds(budget) if budget else usual.seconds,
+            calls=usual.calls if calls is None else calls,
+            money=usual.money if money is None else money,
+        ),
         specification=spec,
         examples=tuple(examples or ()),
         models=tuple(models or ()),
