@@ -105,7 +105,6 @@ async def refine(work: Work) -> Result:
     """Several models and rules propose; each is validated; the fastest is confirmed, or everything rolled back."""
     found = work.found
     _must_work_before(found)
-    await learn_cases(found, work.report)
     if found.baseline is None and not found.has_tests:
         raise UserError(
             f"nothing can prove a rewrite of {work.task.target.symbol} right. "
@@ -408,7 +407,6 @@ async def compare_files(
         work = Work(task=task, services=services, found=found, report=report)
         if found.build_error:
             raise UserError(f"{before.path.name} does not load:\n{found.build_error.strip()}")
-        await learn_cases(found, report)
         if found.baseline is None:
             raise UserError(
                 f"no inputs are known on which {before.symbol} returns: {'; '.join(found.notes)}. "

@@ -20,6 +20,8 @@ GROW_SECONDS = 8.0
 SELECT_SHARE = 0.3
 """The share of the time left that goes to choosing among several."""
 
+SELECT_SECONDS = 4.0
+
 CONFIRM_SHARE = 0.4
 """The share of the time left that may go to confirming one; tests, held-back cases and mutants come after it."""
 
@@ -181,7 +183,8 @@ async def fastest(
     if len(order) > 1:
         starters = [(str(i), timing.starter(v)) for i, v in enumerate(order)]
         original = timing.starter(timing.found.original)
-        labels = await halve(original, starters, timing.workload, budget=planned * SELECT_SHARE, report=report)
+        share = min(planned * SELECT_SHARE, SELECT_SECONDS)
+        labels = await halve(original, starters, timing.workload, budget=share, report=report)
         order = [versions[int(label)] for label in labels]
     for number, version in enumerate(order[:CONFIRMED_AT_MOST]):
         if number and left() < FEWEST_SECONDS:

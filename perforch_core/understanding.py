@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from perforch_core.evidence import Evidence, Strength
 from perforch_core.languages import function_of
@@ -103,7 +104,15 @@ async def understanding_of(
             # They fail by their time alone, which says nothing about the code; the plan's notes tell of them.
             found.plan = project_tests.without(found.plan, found.plan.late)
         if found.plan.reaching and not (task.stage is Stage.REFINE and found.plan.failing):
-            await _try_canary(found, report)
+            trying = asyncio.create_task(_try_canary(found, report))
+            try:
+                if task.stage is Stage.REFINE and not build_error:
+                    await learn_cases(found, report)  # meanwhile: they do not need to know
+                await trying
+            finally:
+                await _ended(trying)
+        elif task.stage is Stage.REFINE and not build_error and not found.plan.failing:
+            await learn_cases(found, report)
         yield found
     except (DriverDied, BuildFailed) as error:
         raise EnvironmentProblem(
@@ -123,7 +132,7 @@ async def _plan(project: Project, target: Target, sandbox: Sandbox, seconds: flo
         return TestPlan(target=target, project=project, problem=str(problem), notes=(str(problem),))
 
 
-async def _ended(task: asyncio.Task[TestPlan]) -> None:
+async def _ended(task: asyncio.Task[Any]) -> None:
     """End a task for good; its own error, if it has one, was told or is about to be."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

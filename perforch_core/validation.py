@@ -194,7 +194,7 @@ async def strength_of(found: Understanding, text: str, examples: Sequence[Exampl
         return found.strength
     lines = await _lines_run(found, text)
     chosen = mutants.choose(text, function, count=MUTANTS, seed=1, lines=lines)
-    wider = await _more_cases(found, text) if chosen else None
+    wider: list[Baseline | None] = []
     symbol = found.task.target.symbol
 
     async def kills(mutant: mutants.Mutant) -> bool | None:
@@ -214,10 +214,12 @@ async def strength_of(found: Understanding, text: str, examples: Sequence[Exampl
         return bool(_tests_problem(await screen(mutant.text)))
 
     async def agrees(mutant: mutants.Mutant) -> bool:
-        if wider is None or not wider.cases:
+        if not wider:  # made when the first mutant survives: most oracles kill them all
+            wider.append(await _more_cases(found, text))
+        if wider[0] is None or not wider[0].cases:
             return False
         version = Version(label=mutant.label, text=mutant.text)
-        return (await judge(found.harness, version, wider, symbol=symbol, seeds=(0,))).same
+        return (await judge(found.harness, version, wider[0], symbol=symbol, seeds=(0,))).same
 
     async with screening(found) as screen:
         measured = await mutants.measure_strength(kills, chosen, agrees=agrees, seconds=seconds)

@@ -213,7 +213,7 @@ async def test_without_an_oracle_it_is_unproven_with_examples_to_confirm(project
     async with models(lambda *_: fenced(body), "writer"):
         result, _ = await carry_out(root, "initials", Stage.GENERATE)
     assert result.status is Status.UNPROVEN and result.evidence.word == "unproven"
-    assert "Confirm what it does" in result.reason and "initials(" in result.reason and " == '" in result.reason
+    assert "Confirm what is right" in result.reason and "initials(" in result.reason and " == '" in result.reason
 
 
 async def test_generating_needs_a_model(project: Callable[..., Path]) -> None:

@@ -239,11 +239,41 @@ def _numpy(value, kind):
 def decode_graph(wire, find_type):
     """Build the roots of a wire. `find_type(name)` gives the class of a record or enum. Raises CannotDecode."""
     nodes = wire["nodes"]
+    quick = _decode_backwards(nodes, find_type)
+    if quick is not None:
+        return [quick[root] for root in wire["roots"]]
     values = [None] * len(nodes)
     done = [False] * len(nodes)
     for root in wire["roots"]:
         _build(root, nodes, values, done, find_type)
     return [values[root] for root in wire["roots"]]
+
+
+def _decode_backwards(nodes, find_type):
+    """All values in one pass from the last node to the first, or None where a node refers to one before it.
+
+    Encoders put parents before their children, so only cycles and some shared values need the general way.
+    """
+    values = [None] * len(nodes)
+    for index in range(len(nodes) - 1, -1, -1):
+        node = nodes[index]
+        tag = node[0]
+        plain = len(node) == 2
+        if tag == "str" and plain:
+            values[index] = node[1]
+            continue
+        children = _children(node)
+        if children and min(children) <= index:
+            return None
+        if plain and tag == "list":
+            values[index] = [values[i] for i in children]
+        elif plain and tag == "set":
+            values[index] = {values[i] for i in children}
+        elif plain and tag == "dict":
+            values[index] = {values[k]: values[v] for k, v in node[1]}
+        else:
+            values[index] = _make(node, values, find_type)
+    return values
 
 
 _SHELLS = {"list": list, "dict": dict, "set": set}

@@ -441,37 +441,77 @@ def message_is_generator(function):
 
 
 class Input:
-    """One set of arguments for timing, with the cheapest way to make fresh copies of it."""
+    """One set of arguments for timing, with the cheapest way to make fresh copies of it.
+
+    What cannot change needs no copy. What can is copied level by level where nothing in it is shared, and decoded
+    again otherwise.
+    """
 
     def __init__(self, wire, keywords, find_type):
         self.wire = wire
         self.keywords = tuple(keywords)
         self.values = codec.decode_graph(wire, find_type)
-        self.simple = all(copies_flat(value) for value in self.values)
-        kept = [id(v) for v in self.values if type(v) in (list, dict, set, bytearray)]
-        self.simple = self.simple and len(kept) == len(set(kept))
+        seen = set()
+        self.copiers = [copier(value, seen) for value in self.values]
+        if None in self.copiers:
+            self.copiers = None
 
     def fresh(self, find_type):
-        if self.simple:
-            return [v.copy() if type(v) in (list, dict, set, bytearray) else v for v in self.values], self.keywords
-        return codec.decode_graph(self.wire, find_type), self.keywords
+        if self.copiers is None:
+            return codec.decode_graph(self.wire, find_type), self.keywords
+        return [copy(value) for copy, value in zip(self.copiers, self.values)], self.keywords
 
 
-_FLAT = frozenset((int, float, str, bytes, bool, type(None), complex))
+_FLAT = frozenset((int, float, str, bytes, bool, type(None), complex, range))
+DEPTH = 4
 
 
-def copies_flat(value):
-    """Whether a shallow copy of the value is a full copy."""
+def is_frozen(value, depth=0):
+    """Whether nothing that can change hangs on the value: scalars, enum members, and immutable values of such."""
     kind = type(value)
-    if kind in _FLAT or kind is bytearray:
+    if kind in _FLAT:
         return True
-    if kind in (list, set, frozenset, tuple):
-        return all(map(_FLAT.__contains__, map(type, value)))
+    if depth > DEPTH:
+        return False
+    if kind in (tuple, frozenset) or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
+        return all(is_frozen(item, depth + 1) for item in value)
+    parameters = kind.__dict__.get("__dataclass_params__")
+    if parameters is not None and parameters.frozen:
+        fields = getattr(value, "__dict__", None)
+        return fields is not None and all(is_frozen(item, depth + 1) for item in fields.values())
+    enum = sys.modules.get("enum")
+    return enum is not None and issubclass(kind, enum.Enum)
+
+
+def same(value):
+    """The copier of what cannot change."""
+    return value
+
+
+def copier(value, seen, depth=0):
+    """A function that copies values like this one in full, or None where only decoding anew will do.
+
+    `seen` holds the ids of the changeable objects met: one that is met twice is shared, and copies must share it too.
+    """
+    if is_frozen(value):
+        return same
+    kind = type(value)
+    if kind not in (list, dict, set, bytearray) or id(value) in seen or depth > DEPTH:
+        return None
+    seen.add(id(value))
+    if kind in (set, bytearray):
+        return kind.copy
+    parts = value if kind is list else value.values()
+    if kind is dict and not all(map(is_frozen, value)):
+        return None
+    if all(map(is_frozen, parts)):
+        return kind.copy
+    copiers = [copier(part, seen, depth + 1) for part in parts]
+    if None in copiers:
+        return None
     if kind is dict:
-        return all(map(_FLAT.__contains__, map(type, value))) and all(
-            map(_FLAT.__contains__, map(type, value.values()))
-        )
-    return False
+        return lambda d: {key: copy(part) for copy, (key, part) in zip(copiers, d.items())}
+    return lambda items: [copy(part) for copy, part in zip(copiers, items)]
 
 
 def line_tracer(path, lines):
