@@ -3,7 +3,11 @@
 [ "$(uname -s)" = Linux ] || exit 0
 missing=""
 command -v bwrap >/dev/null 2>&1 || missing="bubblewrap"
-ls /usr/lib/*/libseccomp.so.2 /usr/lib*/libseccomp.so.2 /lib/*/libseccomp.so.2 >/dev/null 2>&1 || missing="$missing libseccomp2"
+library=""
+for file in /usr/lib/*/libseccomp.so.2 /usr/lib*/libseccomp.so.2 /lib/*/libseccomp.so.2; do
+    [ ! -e "$file" ] || library=$file
+done
+[ -n "$library" ] || missing="$missing libseccomp2"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ]; then as=""; elif sudo -n true 2>/dev/null; then as="sudo -n"; else as="no"; fi
