@@ -7,7 +7,6 @@ from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
@@ -74,13 +73,10 @@ def show(result: Result, *, applied: bool = False) -> None:
     style = {"suggested": "bold green", "unproven": "bold yellow"}.get(result.status.value, "bold")
     console.print(Text(result.title or result.reason, style=style))
     if result.title and result.reason and result.reason != result.title:
-        console.print(Text(result.reason))
+        console.print(Text(result.reason), soft_wrap=False)
     if result.diff:
         console.print()
-        if console.is_terminal:
-            console.print(Syntax(result.diff.rstrip("\n"), "diff", theme="ansi_dark", background_color="default"))
-        else:
-            console.print(Text(result.diff.rstrip("\n")))
+        console.print(_diff(result.diff))
     if result.status in (Status.SUGGESTED, Status.UNPROVEN):
         console.print()
         console.print(evidence_table(result.evidence))
@@ -89,6 +85,17 @@ def show(result: Result, *, applied: bool = False) -> None:
         console.print(_tried_table(result))
     console.print()
     console.print(_next_step(result, applied=applied))
+
+
+def _diff(diff: str) -> Text:
+    """The lines of a unified diff in the usual colours."""
+    styles = {"+": "green", "-": "red", "@": "cyan"}
+    text = Text()
+    for line in diff.splitlines():
+        head = line.startswith(("+++", "---"))
+        text.append(line + "\n", style="bold" if head else styles.get(line[:1], ""))
+    text.rstrip()
+    return text
 
 
 def _tried_table(result: Result) -> Table:

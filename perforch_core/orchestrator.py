@@ -85,10 +85,11 @@ async def open_services(root: Path, *, models: tuple[str, ...] = ()) -> AsyncIte
 
 async def run(task: Task, services: Services, report: Reporter = silent) -> Result:
     """Carry out one task. Raises UserError (bad input) and EnvironmentProblem (something missing on this machine)."""
+    started = time.monotonic()
     for warning in services.settings.warnings:
         report(Event(kind="warning", text=warning))
     async with understanding_of(task, services.settings, services.sandbox, report) as found:
-        work = Work(task=task, services=services, found=found, report=report)
+        work = Work(task=task, services=services, found=found, report=report, started=started)
         match task.stage:
             case Stage.REFINE:
                 return await refine(work)
@@ -404,7 +405,7 @@ async def compare_files(
     started = time.monotonic()
     task = Task(stage=Stage.REFINE, target=before, budget=Budget(seconds=seconds))
     async with understanding_of(task, services.settings, services.sandbox, report) as found:
-        work = Work(task=task, services=services, found=found, report=report)
+        work = Work(task=task, services=services, found=found, report=report, started=started)
         if found.build_error:
             raise UserError(f"{before.path.name} does not load:\n{found.build_error.strip()}")
         if found.baseline is None:
