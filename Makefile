@@ -49,7 +49,11 @@ sandbox:
 clean:
 	rm -rf $(VENV) build dist *.egg-info
 
-.PHONY: vsix vscode-test
+test-workbench: setup-dev  ## VS Code's real workbench in a headless browser: installs 1 GB into a cache folder, runs for minutes
+	@sh scripts/install-editors.sh
+	@PERFORCH_EDITORS=all $(BIN)/pytest -m workbench tests/editors
+
+.PHONY: vsix vscode-test test-workbench
 
 vsix: client/vscode/node_modules/.installed  ## pack the VS Code extension into client/vscode/build/perforch.vsix
 	@cd client/vscode && npm run -s package

@@ -122,6 +122,7 @@ def test_types_and_unit_tests(packages: Path) -> None:
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+@pytest.mark.workbench
 @pytest.mark.usefixtures("environment_in_project")
 def test_optimize_look_apply_and_undo(play: Play, tmp_path: Path) -> None:
     seen = play("apply")
@@ -140,6 +141,7 @@ def test_optimize_look_apply_and_undo(play: Play, tmp_path: Path) -> None:
     assert seen["undone"] == original()
 
 
+@pytest.mark.workbench
 @pytest.mark.usefixtures("environment_in_project")
 def test_quick_fix_cancel_lens_and_dismiss(play: Play, tmp_path: Path) -> None:
     seen = play("lens")
@@ -151,11 +153,13 @@ def test_quick_fix_cancel_lens_and_dismiss(play: Play, tmp_path: Path) -> None:
     assert seen["dismissed"] == original()
 
 
+@pytest.mark.workbench
 def test_a_missing_server_is_said_with_what_to_do(play: Play) -> None:
     seen = play("missing", settings={"perforch.server.command": ["/nowhere/perforch", "lsp"]})
     assert "/nowhere/perforch, which is not there" in seen["message"]
 
 
+@pytest.mark.workbench
 def test_a_program_that_is_no_server_is_said_once(play: Play) -> None:
     seen = play("broken", settings={"perforch.server.command": ["/bin/sh", "-c", "echo no such module >&2; exit 1"]})
     assert "did not start" in seen["message"]
@@ -163,6 +167,7 @@ def test_a_program_that_is_no_server_is_said_once(play: Play) -> None:
     assert "no such module" in seen["log"].replace("\xa0", " ")
 
 
+@pytest.mark.workbench
 @pytest.mark.usefixtures("environment_in_project")
 def test_a_killed_server_is_started_again(play: Play) -> None:
     seen = play("crash")
@@ -170,6 +175,7 @@ def test_a_killed_server_is_started_again(play: Play) -> None:
     assert seen["toasts"] == []
 
 
+@pytest.mark.workbench
 def test_nothing_of_an_untrusted_folder_is_run(play: Play) -> None:
     seen = play(
         "untrusted",
