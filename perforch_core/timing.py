@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from perforch_core.evidence import Comparison
 from perforch_core.languages.interface import BuildFailed, Case, Driver, DriverDied, Version
-from perforch_core.measure.compare import Starter, compare
+from perforch_core.measure.compare import HASH_SEEDS, Starter, compare
 from perforch_core.measure.select import halve
 from perforch_core.measure.workload import NoWorkload, Stratum, Workload, given, grow, maker
 from perforch_core.stages.refine import Measured
@@ -92,6 +92,7 @@ async def prepare_timing(found: Understanding, report: Reporter) -> Timing:
         small = [s for s in workload if s.n < max(case.size for case in heavy)][:1]
         workload = (*small, *given(heavy, name="known calls"))
         measured = await _look(found, start, workload)
+    found.harness.warm_up(HASH_SEEDS)
     return replace(timing, workload=workload, measured=measured)
 
 

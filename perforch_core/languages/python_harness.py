@@ -67,6 +67,7 @@ class PythonHarness:
         self._zygotes: dict[int, _Zygote] = {}
         self._locks: dict[int, asyncio.Lock] = {}
         self._drivers: set[PythonDriver] = set()
+        self._warming: list[asyncio.Task[None]] = []
 
     async def signature(self) -> Signature:
         driver = await self.start(Version(label="original", text=self.target.text))
@@ -108,6 +109,16 @@ class PythonHarness:
             "limits": {"memory": self.limits.memory, "cpu": self.limits.cpu},
             "filter": base64.b64encode(self.sandbox.no_fork_filter()).decode(),
         }
+
+    def warm_up(self, seeds: Sequence[int]) -> None:
+        """Start parents for these hash seeds in the background, while there is other work."""
+
+        async def start_all() -> None:
+            for seed in seeds:
+                with contextlib.suppress(EnvironmentProblem, OSError):  # it is told when the parent is really needed
+                    await self._zygote(seed)
+
+        self._warming.append(asyncio.create_task(start_all()))
 
     async def _zygote(self, seed: int) -> _Zygote:
         async with self._locks.setdefault(seed, asyncio.Lock()):
@@ -153,6 +164,9 @@ class PythonHarness:
         return _Zygote(process)
 
     async def aclose(self) -> None:
+        for task in self._warming:
+            task.cancel()
+        await asyncio.gather(*self._warming, return_exceptions=True)
         for driver in list(self._drivers):
             await driver.close()
         for zygote in self._zygotes.values():

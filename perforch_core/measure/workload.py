@@ -11,7 +11,7 @@ from functools import partial
 
 from perforch_core.languages.interface import BuildFailed, Case, Driver, DriverDied, Signature
 from perforch_core.measure.sizes import SHAPES, STYLES, Unsuitable, sized_cases
-from perforch_core.measure.statistics import LOOKS
+from perforch_core.measure.statistics import FEWEST_ROUNDS
 from perforch_core.task import Event, Reporter, silent
 
 Make = Callable[[int, int], list[Case]]
@@ -211,8 +211,8 @@ class _Probe:
         return [t for t in tried if t.seconds <= TOO_LONG] or tried[:1]
 
     async def shapes(self, style: int, tried: Sequence[_Tried]) -> list[tuple[str, int]]:
-        """The other shapes that work, each at half the largest size, and that give other inputs than the plain one."""
-        n = max(SMALLEST, tried[-1].n // 2)
+        """The other shapes that work, each at a quarter of the largest size; not those that differ in nothing."""
+        n = max(SMALLEST, tried[-1].n // 4)
         plain = self.make(n, self.seed, 3, "plain", style)
         lines: list[tuple[str, int]] = []
         for shape in SHAPES[1:]:
@@ -286,7 +286,7 @@ def _strata(make: MakeSized, sizes: Sequence[int], style: int, shapes: Sequence[
             n = largest // share
             if n > smallest and n not in used and largest >= 64:
                 used.add(n)
-                strata.append(stratum(name, n, rounds=LOOKS[0]))
+                strata.append(stratum(name, n, rounds=FEWEST_ROUNDS))
     strata += [stratum(shape, n, shape=shape) for shape, n in shapes]
     return tuple(sorted(strata, key=lambda s: s.n))
 
