@@ -18,7 +18,7 @@ TARGET = 0.005
 """Seconds that a block should take: long against the cost of starting it, short against the drift of the machine."""
 
 MOST_CALLS = 50_000
-AFFORDABLE = 4_000
+AFFORDABLE = 2_000
 """Items that a set of inputs may hold together: handing more over would take longer than timing them."""
 
 PREPARE_SECONDS = 0.04
@@ -162,7 +162,7 @@ def distinct_inputs(n: int, seconds: float, *, target: float = TARGET) -> int:
 
 def affordable_inputs(n: int) -> int:
     """The most inputs of size `n` that a block gets."""
-    return max(3, min(256, AFFORDABLE // (n + 1)))
+    return max(3, min(128, AFFORDABLE // (n + 1)))
 
 
 def _whole_passes(wanted: float, inputs: int, most: int) -> int:
