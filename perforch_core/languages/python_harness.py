@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,8 @@ DRIVERS = Path(__file__).parent / "drivers"
 MAX_FRAME = 1 << 28
 MAX_ZYGOTES = 9
 LOAD_SECONDS = 30.0
+MOST_KEPT = 1 << 25
+"""Bytes of encoded inputs that are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,7 @@ class PythonHarness:
         self._locks: dict[int, asyncio.Lock] = {}
         self._drivers: set[PythonDriver] = set()
         self._warming: list[asyncio.Task[None]] = []
+        self._encoded = _Encoded()
 
     async def signature(self) -> Signature:
         driver = await self.start(Version(label="original", text=self.target.text))
@@ -87,7 +90,7 @@ class PythonHarness:
             raise DriverDied(f"the sandboxed interpreter is gone: {error}") from error
         finally:
             theirs.close()
-        driver = PythonDriver(ours, forget=self._drivers.discard)
+        driver = PythonDriver(ours, forget=self._drivers.discard, encoded=self._encoded.of)
         self._drivers.add(driver)
         try:
             await driver.begin(self._first_message(version))
@@ -174,6 +177,24 @@ class PythonHarness:
         self._zygotes.clear()
 
 
+class _Encoded:
+    """Inputs for timing as JSON, kept: both versions get the same ones, and get them again in later rounds."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[Case, bytes]] = {}
+        self._size = 0
+
+    def of(self, case: Case) -> bytes:
+        kept = self._kept.get(id(case))
+        if kept is None:
+            kept = (case, json.dumps({"args": case.arguments, "keywords": case.keywords}).encode())
+            self._kept[id(case)] = kept  # holding the case keeps its id from being used again
+            self._size += len(kept[1])
+            while self._size > MOST_KEPT:
+                self._size -= len(self._kept.pop(next(iter(self._kept)))[1])
+        return kept[1]
+
+
 @dataclass(slots=True)
 class _Zygote:
     process: Process
@@ -193,6 +214,7 @@ class PythonDriver:
 
     sock: socket.socket
     forget: Any
+    encoded: Callable[[Case], bytes]
     pid: int = 0
     pidfd: int = -1
     closed: bool = False
@@ -226,8 +248,10 @@ class PythonDriver:
                 "the sandboxed interpreter ended before it loaded anything" if not data else "no credentials"
             )
 
-    async def ask(self, message: Mapping[str, Any], *, timeout: float, loading: bool = False) -> dict[str, Any]:
-        """Send one message and wait for its answer. Raises DriverDied (BuildFailed while loading)."""
+    async def ask(self, message: Mapping[str, Any] | bytes, *, timeout: float, loading: bool = False) -> dict[str, Any]:
+        """Send one message, or one already encoded, and wait for its answer. Raises DriverDied (BuildFailed while
+        loading).
+        """
         try:
             async with asyncio.timeout(timeout):
                 await self._send(message)
@@ -244,8 +268,8 @@ class PythonDriver:
             return f"its answer makes no sense ({error})"
         return "the process ended (it exited, crashed, or went over its memory limit)"
 
-    async def _send(self, message: Mapping[str, Any]) -> None:
-        data = json.dumps(message).encode()
+    async def _send(self, message: Mapping[str, Any] | bytes) -> None:
+        data = message if isinstance(message, bytes) else json.dumps(message).encode()
         await asyncio.get_running_loop().sock_sendall(self.sock, struct.pack(">I", len(data)) + data)
 
     async def _receive(self) -> dict[str, Any]:
@@ -300,8 +324,9 @@ class PythonDriver:
         self.held, self._position = list(cases), 0
         more = False
         for chunk in _chunks(cases):
-            inputs = [{"args": c.arguments, "keywords": c.keywords} for c in chunk]
-            answer = await self.ask({"op": "load", "inputs": inputs, "more": more}, timeout=60.0)
+            pieces = b",".join(self.encoded(case) for case in chunk)
+            data = b'{"op":"load","more":%s,"inputs":[%s]}' % (b"true" if more else b"false", pieces)
+            answer = await self.ask(data, timeout=60.0)
             if "held" not in answer:
                 raise DriverDied(f"an input could not be built: {_text(answer.get('undecodable', ''))}")
             more = True

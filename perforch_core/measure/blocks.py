@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from perforch_core.languages.interface import Block, Case, DriverDied
 from perforch_core.measure.statistics import median, quad
 from perforch_core.measure.workload import Stratum
+
+T = TypeVar("T")
 
 TARGET = 0.005
 """Seconds that a block should take: long against the cost of starting it, short against the drift of the machine."""
@@ -229,17 +231,26 @@ async def time_pair(
     """The blocks A B B A (B A A B with `swap`) on the inputs `one` and then `two`. Raises DriverDied."""
     order = [(after, plan.after), (before, plan.before)] if swap else [(before, plan.before), (after, plan.after)]
     (a, side_a), (b, side_b) = order
-    a1 = await _time(a, side_a, one)
-    b1 = await _time(b, side_b, one)
-    b2 = await _time(b, side_b, two)
-    a2 = await _time(a, side_a, two)
+    await both(a.load(one), b.load(one))
+    a1, b1 = await _time(a, side_a, one), await _time(b, side_b, one)
+    await both(b.load(two), a.load(two))
+    b2, a2 = await _time(b, side_b, two), await _time(a, side_a, two)
     olds, news = ((b1, b2), (a1, a2)) if swap else ((a1, a2), (b1, b2))
     return _sample(olds, news, inputs=plan.inputs)
 
 
-async def _time(driver: Timeable, side: Side, cases: Sequence[Case]) -> Timed:
-    await driver.load(cases)
-    passes = len(cases)
+async def both(one: Awaitable[T], two: Awaitable[T]) -> tuple[T, T]:
+    """What two drivers answer, asked side by side; nothing that is timed. The first error is raised when both ended."""
+    first, second = await asyncio.gather(one, two, return_exceptions=True)
+    if isinstance(first, BaseException):
+        raise first
+    if isinstance(second, BaseException):
+        raise second
+    return first, second
+
+
+async def _time(driver: Timeable, side: Side, held: Sequence[Case]) -> Timed:
+    passes = len(held)
     first = side.net(await driver.block(passes, timeout=120.0))
     if side.calls <= passes:
         return Timed(all=first, first=first, rest=None)

@@ -17,7 +17,17 @@ from typing import TypeVar
 from perforch_core.evidence import Comparison, Memory, Verdict
 from perforch_core.languages.interface import Block, BuildFailed, Case, Driver, DriverDied
 from perforch_core.measure import machine
-from perforch_core.measure.blocks import TARGET, Timeable, TooSlow, calibrate, patience, time_pair, too_slow, warm_up
+from perforch_core.measure.blocks import (
+    TARGET,
+    Timeable,
+    TooSlow,
+    both,
+    calibrate,
+    patience,
+    time_pair,
+    too_slow,
+    warm_up,
+)
 from perforch_core.measure.lock import measuring
 from perforch_core.measure.statistics import FEWEST_ROUNDS, LOOKS, Decision, decide, median
 from perforch_core.measure.verdict import Record, claim_of, judge, read
@@ -204,8 +214,7 @@ async def _measure(
         plan = await calibrate(old, new, stratum, warm, target=target)
         record = state.records[stratum.name] = Record(stratum, plan)
     else:
-        await warm_up(old, record.plan.before, warm[:1])
-        await warm_up(new, record.plan.after, warm[:1])
+        await both(warm_up(old, record.plan.before, warm[:1]), warm_up(new, record.plan.after, warm[:1]))
     number = len(record.samples)
     one = _inputs(state, stratum, 1 + 2 * number, count=record.plan.inputs)
     two = _inputs(state, stratum, 2 + 2 * number, count=record.plan.inputs)
@@ -222,9 +231,8 @@ async def _same_results(
     most = min(DIGESTED, max(2, DIGESTED_VALUES // size))
     if len(cases) > most:
         cases = cases[:most]
-        await old.load(cases)
-        await new.load(cases)
-    wanted, got = await old.digest(timeout=60.0), await new.digest(timeout=60.0)
+        await both(old.load(cases), new.load(cases))
+    wanted, got = await both(old.digest(timeout=60.0), new.digest(timeout=60.0))
     differing = [i for i, pair in enumerate(zip(wanted, got, strict=True)) if pair[0] != pair[1]]
     if not differing:
         return

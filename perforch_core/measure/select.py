@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from perforch_core.languages.interface import BuildFailed, Case, Driver, DriverDied
@@ -25,6 +25,7 @@ SELECTING_SEEDS = 3
 """Hash seeds 0, 1, 2 are taken in turn: parents with these are warm from judging, and confirming uses others."""
 
 HEATS = 4
+LEAD = math.log(1.15)
 WORSE = math.log(1.15)
 """A candidate slower than this on some stratum comes after those that are not: it would end as a trade-off."""
 
@@ -68,29 +69,43 @@ async def halve(
     if len(race) < 2:
         return [runner.label for runner in race]
     strata = tuple(sorted((s for s in workload if s.rounds is None), key=lambda s: s.n)) or workload
-    claim = max(workload, key=lambda s: s.n)
+    claim = max(strata, key=lambda s: s.n)
     loop = asyncio.get_running_loop()
+    inputs = {s.name: [s.make(rng.getrandbits(32), affordable_inputs(s.n)) for _ in range(3)] for s in strata}
     async with measuring(report):
         deadline = loop.time() + budget
         beaten: list[_Runner] = []
         for heat in range(HEATS):
-            await _heat(original, race, strata if heat else (claim,), rng, number=heat)
+            await _heat(original, race, strata if heat else (claim,), inputs, rng, number=heat)
             race = sorted((r for r in race if not r.out), key=lambda r: r.rank(claim, strata))
             keep = max(2, math.ceil(len(race) / 2))
             beaten = race[keep:] + beaten
             race = race[:keep]
             report(Event(kind="note", text=f"{len(race)} of {len(candidates)} candidates left after heat {heat + 1}"))
-            if len(race) < 2 or loop.time() > deadline:
+            if len(race) < 2 or loop.time() > deadline or (heat and _leads(race, claim, strata)):
                 break
     return [runner.label for runner in race + beaten]
 
 
+def _leads(race: Sequence[_Runner], claim: Stratum, strata: Workload) -> bool:
+    """Whether the first was clearly ahead of the second each time, so that more heats would not change the order."""
+    first, second = race[:2]
+    if first.rank(claim, strata)[0]:
+        return False
+    return min(first.ratios[claim.name]) > max(second.ratios[claim.name]) + LEAD
+
+
 async def _heat(
-    original: Starter, race: Sequence[_Runner], strata: Sequence[Stratum], rng: random.Random, *, number: int
+    original: Starter,
+    race: Sequence[_Runner],
+    strata: Sequence[Stratum],
+    inputs: Mapping[str, Sequence[Sequence[Case]]],
+    rng: random.Random,
+    *,
+    number: int,
 ) -> None:
     """Time every runner once, in a fresh process next to one of the original, in random order."""
     hash_seed = number % SELECTING_SEEDS
-    inputs = {s.name: [s.make(rng.getrandbits(32), affordable_inputs(s.n)) for _ in range(3)] for s in strata}
     for runner in rng.sample(list(race), len(race)):
         old = await original(hash_seed)
         new: Driver | None = None

@@ -194,14 +194,18 @@ def _length(value: Any) -> int | None:
 
 
 def _size_of(layout: _Layout, i: int, sized: Sequence[bool], n: int) -> int:
-    """The longest container gets size n; one that is always shorter than it keeps its proportion."""
+    """The longest container gets size n; one that is always shorter than it keeps its proportion.
+
+    An empty one shows none: tests often leave out what they are not about.
+    """
     if not layout.rows:
         return n
     shares = []
     for row in layout.rows:
         longest = max((_length(value) or 0 for j, value in enumerate(row) if sized[j]), default=0)
-        if longest:
-            shares.append((_length(row[i]) or 0) / longest)
+        own = _length(row[i])
+        if longest and own:
+            shares.append(own / longest)
     shares.sort()
     return max(1, round(n * shares[len(shares) // 2])) if shares else n
 

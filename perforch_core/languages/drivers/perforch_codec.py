@@ -259,8 +259,11 @@ def _decode_backwards(nodes, find_type):
         node = nodes[index]
         tag = node[0]
         plain = len(node) == 2
-        if tag == "str" and plain:
+        if plain and tag == "str":
             values[index] = node[1]
+            continue
+        if plain and tag == "int":
+            values[index] = _plain_int(node[1])
             continue
         children = _children(node)
         if children and min(children) <= index:
@@ -330,6 +333,10 @@ def _fill(index, node, values, find_type):
     values[index] = _make(node, values, find_type)
 
 
+def _plain_int(text):
+    return int(text, 16 if "x" in text[:3] else 10)
+
+
 def _make(node, values, find_type):
     tag = node[0]
     if tag == "none":
@@ -337,7 +344,7 @@ def _make(node, values, find_type):
     if tag == "bool":
         return bool(node[1])
     if tag == "int":
-        number = int(node[1], 16 if "x" in node[1][:3] else 10)
+        number = _plain_int(node[1])
         return find_type(node[2])(number) if len(node) > 2 else number
     if tag == "float":
         return float(node[1])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import base64
+import contextlib
 import ctypes
 import gc
 import io
@@ -25,6 +26,18 @@ import perforch_codec as codec
 
 MAX_FRAME = 1 << 29
 STDOUT_KEPT = 20000
+
+
+@contextlib.contextmanager
+def without_collector():
+    """Building thousands of objects at once would have the collector walk them over and over."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 class Channel:
@@ -45,7 +58,10 @@ class Channel:
         if head is None:
             return None
         body = self._exactly(struct.unpack(">I", head)[0])
-        return None if body is None else self.loads(body)
+        if body is None:
+            return None
+        with without_collector():
+            return self.loads(body)
 
     def _exactly(self, count):
         if count > MAX_FRAME:
@@ -324,8 +340,9 @@ class Server:
         """Hold inputs for timing; `more` appends to those held."""
         if not message.get("more"):
             self.inputs = []
-        for item in message["inputs"]:
-            self.inputs.append(Input(item["args"], item["keywords"], self.find_type))
+        with without_collector():
+            for item in message.pop("inputs"):
+                self.inputs.append(Input(item["args"], item["keywords"], self.find_type))
         gc.collect()
         gc.freeze()
         return {"held": len(self.inputs)}
@@ -474,13 +491,18 @@ def is_frozen(value, depth=0):
     if depth > DEPTH:
         return False
     if kind in (tuple, frozenset) or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
-        return all(is_frozen(item, depth + 1) for item in value)
+        return are_frozen(value, depth + 1)
     parameters = kind.__dict__.get("__dataclass_params__")
     if parameters is not None and parameters.frozen:
         fields = getattr(value, "__dict__", None)
-        return fields is not None and all(is_frozen(item, depth + 1) for item in fields.values())
+        return fields is not None and are_frozen(fields.values(), depth + 1)
     enum = sys.modules.get("enum")
     return enum is not None and issubclass(kind, enum.Enum)
+
+
+def are_frozen(values, depth=0):
+    """is_frozen() of all; scalars, which are most there is, are told by their types alone."""
+    return _FLAT.issuperset(map(type, values)) or all(is_frozen(value, depth) for value in values)
 
 
 def same(value):
@@ -502,9 +524,9 @@ def copier(value, seen, depth=0):
     if kind in (set, bytearray):
         return kind.copy
     parts = value if kind is list else value.values()
-    if kind is dict and not all(map(is_frozen, value)):
+    if kind is dict and not are_frozen(value):
         return None
-    if all(map(is_frozen, parts)):
+    if are_frozen(parts):
         return kind.copy
     copiers = [copier(part, seen, depth + 1) for part in parts]
     if None in copiers:
