@@ -24,12 +24,18 @@ class DiskGuard:
 def too_many_files(scratch: str) -> bool:
     """Whether a program's own temporary file system holds more files than any honest program makes."""
     try:
-        # While a namespace is being set up, this is still the host's folder.
-        if Path(scratch).stat().st_dev == Path("/tmp").stat().st_dev:
-            return False
-        room = os.statvfs(scratch)
+        folder = os.open(scratch, os.O_PATH | os.O_DIRECTORY)
     except OSError:
         return False
+    try:
+        # While a namespace is being set up, this is now the host's folder and now another: one look has to do.
+        if os.fstat(folder).st_dev == Path("/tmp").stat().st_dev:
+            return False
+        room = os.statvfs(folder)
+    except OSError:
+        return False
+    finally:
+        os.close(folder)
     return room.f_files - room.f_ffree > _INODES
 
 

@@ -488,9 +488,10 @@ async def test_an_original_that_does_not_load_still_has_its_tests(
     )  # fmt: skip
     found = find_project(root / "shop.py", python=bare_python)
     plan = await project_tests.discover(found, target, sandbox, seconds=60, report=silent)
-    assert plan.reaching == plan.failing == REACHING
+    assert plan.reaching == plan.failing == REACHING, (plan.problem, plan.notes, plan.baseline)
     assert message in plan.baseline.failures[0].message
-    assert (await project_tests.run(plan, text, sandbox, seconds=60)).names == REACHING
+    report = await project_tests.run(plan, text, sandbox, seconds=60)
+    assert report.names == REACHING, report
     assert await project_tests.canary(plan, sandbox)
 
 
