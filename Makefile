@@ -13,7 +13,7 @@ demo: setup  ## run the main job offline with the built-in rules on a shipped ex
 test: setup-dev  ## all tests
 	@$(BIN)/pytest
 
-check: setup-dev lint types layers  ## what to run all the time: a few minutes
+check: setup-dev lint types layers  ## what to run all the time: about two minutes
 	@$(BIN)/pytest -m "not slow"
 
 lint:

@@ -12,6 +12,8 @@ import pytest
 
 from perforch_core.sandbox import Command, Ended, Limits, Policy, Sandbox
 
+pytestmark = pytest.mark.slow
+
 FORKING = (Policy.COMPILE, Policy.TEST)
 WATCHED = (Ended.EXITED, Ended.MEMORY, Ended.SIGNALLED, Ended.KILLED, Ended.CPU, Ended.WALL)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from lsp_editor import Editor, Start
 from lsprotocol import types
 from pygls.uris import to_fs_path
 
 from perforch_core.routing.profile import FILE, Profile
 from perforch_core.task import Stage
+
+pytestmark = pytest.mark.slow
 
 SMILE = "😋"
 
