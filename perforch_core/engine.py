@@ -48,7 +48,8 @@ class Request:
     """One job as plain data. `text` is the file as the editor shows it, saved or not.
 
     The target is `symbol`, or the function around `offset` (code points). `settings` are the editor's own, laid over
-    the user's and the project's: "python", the path of the project's interpreter.
+    the user's and the project's: "python", the path of the project's interpreter. `budget` likewise holds only what
+    the editor sets of "seconds", "calls" and "money".
     """
 
     stage: Stage
@@ -57,7 +58,7 @@ class Request:
     symbol: str | None = None
     offset: int | None = None
     objective: Objective = Objective.TIME
-    budget: Budget = field(default_factory=Budget)
+    budget: Mapping[str, Any] = field(default_factory=dict)
     models: tuple[str, ...] = ()
     specification: str = ""
     workload: str | None = None
@@ -65,7 +66,6 @@ class Request:
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
-        budget = self.budget
         return {
             "stage": self.stage.value,
             "path": str(self.path),
@@ -73,7 +73,7 @@ class Request:
             "symbol": self.symbol,
             "offset": self.offset,
             "objective": self.objective.value,
-            "budget": {"seconds": budget.seconds, "calls": budget.calls, "money": budget.money},
+            "budget": dict(self.budget),
             "models": list(self.models),
             "specification": self.specification,
             "workload": self.workload,
@@ -88,7 +88,6 @@ class Request:
             stage=Stage(plain["stage"]),
             path=Path(plain["path"]),
             objective=Objective(plain["objective"]),
-            budget=Budget(**plain["budget"]),
             models=tuple(plain["models"]),
         )
         return cls(**plain)
@@ -340,16 +339,17 @@ def kill_tree(pid: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:
-    """The three functions that the worker calls: `find_target`, `open_services` and `run`."""
+    """The functions that the worker calls; `usual_budget(root)` is that of the settings files."""
 
     find_target: Callable[..., Any]
     open_services: Callable[..., contextlib.AbstractAsyncContextManager[Any]]
     run: Callable[..., Awaitable[Result]]
+    usual_budget: Callable[[Path], Budget]
 
 
 def real_workflow() -> Workflow:
     """The orchestrator. Imported by the worker alone, when its first job comes."""
-    from perforch_core import languages, orchestrator
+    from perforch_core import languages, orchestrator, settings
 
     @contextlib.asynccontextmanager
     async def open_services(
@@ -360,7 +360,15 @@ def real_workflow() -> Workflow:
                 services = replace(services, settings=replace(services.settings, interpreter=python))
             yield services
 
-    return Workflow(find_target=languages.find_target, open_services=open_services, run=orchestrator.run)
+    def usual_budget(root: Path) -> Budget:
+        return settings.load(root=root).budget
+
+    return Workflow(
+        find_target=languages.find_target,
+        open_services=open_services,
+        run=orchestrator.run,
+        usual_budget=usual_budget,
+    )
 
 
 class _Warm:
@@ -498,7 +506,7 @@ class Worker:
         task = Task(
             stage=request.stage,
             target=target,
-            budget=request.budget,
+            budget=replace(self._workflow.usual_budget(target.root), **request.budget),
             objective=request.objective,
             specification=request.specification,
             models=request.models,

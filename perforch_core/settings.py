@@ -7,12 +7,10 @@ it may lower the budget and the limits but not raise them. It can never allow a 
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import math
 import os
 import re
-import tempfile
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from perforch_core.files import write_atomically
 from perforch_core.task import Budget, UserError
 
 USER_FILE = "config.toml"
@@ -146,7 +145,7 @@ def add_model(config: ModelConfig, *, folder: Path | None = None) -> Path:
         new = tomlkit.table()
         new.update(table)
         models.append(new)
-    _write_atomically(path, document.as_string())
+    _write(path, document.as_string())
     return path
 
 
@@ -163,7 +162,7 @@ def remove_model(name: str, *, folder: Path | None = None) -> Path:
         del models[place]
     if not models:
         document.pop("models", None)
-    _write_atomically(path, document.as_string())
+    _write(path, document.as_string())
     return path
 
 
@@ -182,7 +181,7 @@ def trust_workspace(root: Path, *, folder: Path | None = None) -> Path:
     text = str(root.resolve())
     if text not in workspaces:
         workspaces.append(text)
-        _write_atomically(path, document.as_string())
+        _write(path, document.as_string())
     return path
 
 
@@ -512,20 +511,8 @@ def _editable(path: Path) -> Any:
     return tomlkit.parse(path.read_bytes().decode("utf-8-sig")) if path.exists() else tomlkit.document()
 
 
-def _write_atomically(path: Path, text: str) -> None:
+def _write(path: Path, text: str) -> None:
     """Replace the file's content in one step; a link to it (dotfile managers) stays a link."""
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".perforch-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            Path(temporary).chmod(path.stat().st_mode & 0o777)
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise
+    write_atomically(path, text.encode(), mode=path.stat().st_mode if path.exists() else None)

@@ -6,22 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from perforch_core.task import Budget
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditorSettings:
     """The settings of one editor.
 
     python: the project's interpreter, when it is not the one found. models: limit to these. applyDirectly: explicit
-    requests apply what is proven without asking. budget: {seconds, calls, money}. hints: show slow patterns on save.
+    requests apply what is proven without asking. budget: what is set of seconds, calls and money, over the settings
+    files. hints: show slow patterns on save.
     verifyOnSave: look for proven faster versions of what was hinted at, in the background.
     """
 
     python: str | None = None
     models: tuple[str, ...] = ()
     apply_directly: bool = False
-    budget: Budget = field(default_factory=Budget)
+    budget: Mapping[str, float] = field(default_factory=dict)
     hints: bool = True
     verify_on_save: bool = False
 
@@ -63,9 +62,8 @@ def parse(data: Any) -> tuple[EditorSettings, list[str]]:
     ), problems
 
 
-def _budget(data: Mapping[str, Any], problems: list[str]) -> Budget:
-    default = Budget()
-    values: dict[str, Any] = {}
+def _budget(data: Mapping[str, Any], problems: list[str]) -> dict[str, float]:
+    values: dict[str, float] = {}
     for name in ("seconds", "calls", "money"):
         value = data.get(name)
         if value is None:
@@ -76,8 +74,4 @@ def _budget(data: Mapping[str, Any], problems: list[str]) -> Budget:
             )
         else:
             values[name] = int(value) if name == "calls" else float(value)
-    return Budget(
-        seconds=values.get("seconds", default.seconds),
-        calls=values.get("calls", default.calls),
-        money=values.get("money", default.money),
-    )
+    return values

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from perforch_core.engine import Engine, JobEvent, Request
-from perforch_core.task import Budget, Objective, Stage
+from perforch_core.task import Objective, Stage
 
 SCRIPTED = Path(__file__).parents[1] / "lsp" / "scripted.py"
 COMMAND = [sys.executable, "-P", str(SCRIPTED)]
@@ -88,7 +88,7 @@ def test_a_request_survives_the_wire() -> None:
         text="def f():\r\n\tpass",
         offset=3,
         objective=Objective.PEAK_MEMORY,
-        budget=Budget(seconds=5, calls=2, money=0.1),
+        budget={"seconds": 5, "calls": 2, "money": 0.1},
         models=("a", "b"),
         settings={"k": 1},
     )
@@ -109,6 +109,12 @@ async def test_a_job_reports_and_ends_with_the_whole_result(rig: Rig) -> None:
     assert end.data["target"]["symbol"] == "f"
     assert end.data["title"].startswith("2.3x faster")
     assert end.data["evidence"]["cases"] == 200
+
+
+async def test_what_the_editor_sets_of_the_budget_goes_over_the_settings_files(rig: Rig) -> None:
+    job = rig.submit("budget; unchanged no", budget={"calls": 2})
+    await rig.end(job)
+    assert await rig.note("budget") == "budget of 77 s, 2 calls"
 
 
 async def test_prints_and_reads_of_others_do_not_touch_the_conversation(rig: Rig) -> None:

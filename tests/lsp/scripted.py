@@ -1,7 +1,7 @@
 """A scripted orchestrator behind the real one's signature: what it does is written in the target's docstring.
 
 The first line that starts with "script:" is a list of steps, separated by ";":
-    note TEXT | sleep SECONDS | busy SECONDS (holds the loop) | child (starts a process that ignores SIGTERM) |
+    note TEXT | budget (notes it) | sleep SECONDS | busy SECONDS (holds the loop) | child (starts a process that ignores SIGTERM) |
     print (writes to stdout) | read (reads stdin) | crash | boom | user TEXT | environment TEXT |
     suggest OLD => NEW | import MODULE | unproven OLD => NEW | unchanged REASON
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from perforch_core.engine import Workflow, serve
 from perforch_core.evidence import Comparison, Evidence, Ratio, Strength, TestReport, Verdict
 from perforch_core.suggestion import Attempt, Result, Status, minimal_edits
-from perforch_core.task import EnvironmentProblem, Event, Reporter, Target, Task, UserError, silent
+from perforch_core.task import Budget, EnvironmentProblem, Event, Reporter, Target, Task, UserError, silent
 
 
 def find_target(path: Path, text: str, *, symbol: str | None = None, offset: int | None = None) -> Target:
@@ -51,6 +51,8 @@ async def run(task: Task, services: dict[str, object], report: Reporter = silent
         word, _, rest = step.strip().partition(" ")
         if word == "note":
             report(Event(kind="stage", text=rest, data={"done": 0.5}))
+        elif word == "budget":
+            report(Event(kind="note", text=f"budget of {task.budget.seconds:g} s, {task.budget.calls} calls"))
         elif word == "sleep":
             await asyncio.sleep(float(rest))
         elif word == "busy":
@@ -117,4 +119,11 @@ def _result(task: Task, status: Status, text: str | None, evidence: Evidence, re
 
 
 if __name__ == "__main__":
-    serve(lambda: Workflow(find_target=find_target, open_services=open_services, run=run))
+    serve(
+        lambda: Workflow(
+            find_target=find_target,
+            open_services=open_services,
+            run=run,
+            usual_budget=lambda root: Budget(seconds=77.0),
+        )
+    )
