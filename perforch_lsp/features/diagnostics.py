@@ -22,12 +22,17 @@ SOURCE = "perforch"
 
 def opened(ls: Session, params: types.DidOpenTextDocumentParams) -> None:
     """Show hints in a document that was just opened."""
-    ls.spawn(_publish(ls, params.text_document.uri))
+    show(ls, params.text_document.uri)
 
 
 def saved(ls: Session, params: types.DidSaveTextDocumentParams) -> None:
     """Show the hints of what was just saved."""
     ls.spawn(_publish(ls, params.text_document.uri, verify=ls.settings.verify_on_save))
+
+
+def show(ls: Session, uri: str) -> None:
+    """Show the hints of a document as it is now."""
+    ls.spawn(_publish(ls, uri))
 
 
 def closed(ls: Session, params: types.DidCloseTextDocumentParams) -> None:
@@ -39,7 +44,7 @@ def closed(ls: Session, params: types.DidCloseTextDocumentParams) -> None:
 def refresh(ls: Session) -> None:
     """Show or take away the hints of all open documents, after a change of the settings."""
     for uri in list(ls.documents.text_documents):
-        ls.spawn(_publish(ls, uri))
+        show(ls, uri)
 
 
 async def _publish(ls: Session, uri: str, *, verify: bool = False) -> None:

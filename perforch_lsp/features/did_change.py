@@ -6,6 +6,7 @@ from lsprotocol import types
 
 from perforch_core.task import UserError
 from perforch_lsp import jobs
+from perforch_lsp.features import diagnostics
 from perforch_lsp.session import Session
 
 
@@ -21,3 +22,4 @@ def handle(ls: Session, params: types.DidChangeTextDocumentParams) -> None:
     for suggestion in ready:
         if suggestion.code not in text and suggestion.new_code in text:
             jobs.decide(ls, suggestion, accepted=True)
+            diagnostics.show(ls, params.text_document.uri)

@@ -1,7 +1,8 @@
 """A scripted orchestrator behind the real one's signature: what it does is written in the target's docstring.
 
 The first line that starts with "script:" is a list of steps, separated by ";":
-    note TEXT | budget (notes it) | sleep SECONDS | busy SECONDS (holds the loop) | child (starts a process that ignores SIGTERM) |
+    note TEXT | budget (notes it) | sleep SECONDS | busy SECONDS (holds the loop) |
+    child (starts a process that ignores SIGTERM) |
     print (writes to stdout) | read (reads stdin) | crash | boom | user TEXT | environment TEXT |
     suggest OLD => NEW | import MODULE | unproven OLD => NEW | unchanged REASON
 """

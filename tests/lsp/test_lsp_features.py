@@ -147,6 +147,18 @@ async def test_slow_patterns_are_hinted_at_on_open_and_on_save(editor: Editor) -
     await editor.until(lambda: not editor.client.diagnostics[uri], "their going away")
 
 
+async def test_hints_go_with_the_edit_that_answers_them(start: Start) -> None:
+    editor = await start("neovim")
+    script = '    "script: suggest item in b => item == 3"\n    out = []'
+    uri = editor.open("slow.py", SLOW.replace("    out = []", script))
+    assert await hints(editor, uri)
+    await editor.ended(await editor.optimize(uri, "item in b else"))
+    (suggestion,) = await editor.suggestions()
+    await editor.command("perforch.apply", suggestion["id"])
+    assert "if item == 3" in editor.texts[uri]
+    await editor.until(lambda: not editor.client.diagnostics[uri], "their going away")
+
+
 async def test_a_hint_has_a_quick_fix_that_starts_a_job(editor: Editor) -> None:
     uri = editor.open("slow.py", SLOW)
     found = await hints(editor, uri)
