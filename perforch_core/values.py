@@ -155,7 +155,7 @@ def source_text(wire: Wire, root: int, *, limit: int = 2000) -> str:
             open_nodes.pop()
             continue
         if isinstance(item, str):
-            pieces.append(item)
+            pieces.append(item[: limit - length])
             length += len(item)
             if length > limit:
                 pieces.append("…")
@@ -200,7 +200,7 @@ def _source_parts(node: list[Any]) -> str | list[Any]:
         case "enum":
             return f"{_short(node[1])}.{node[2]}"
         case "special":
-            return node[2] if node[1] in ("range", "slice") else f"{_short(node[1])}({node[2]!r})"
+            return _special_text(node[1], node[2])
         case "opaque":
             return f"<{node[1]}>"
         case "record":
@@ -218,6 +218,19 @@ def _source_parts(node: list[Any]) -> str | list[Any]:
     }.get(node[0], (f"{node[0]}(", ")"))
     inner = [opening, *items, closing]
     return [f"{_short(node[2])}(", *inner, ")"] if len(node) > 2 else inner
+
+
+def _special_text(kind: str, text: str) -> str:
+    if kind in ("range", "slice"):
+        return text
+    if kind in ("datetime.date", "datetime.time", "datetime.datetime"):
+        return f"{_short(kind)}.fromisoformat({text!r})"
+    if kind == "datetime.timedelta":
+        return "timedelta({}, {}, {})".format(*text.split(","))
+    if kind == "re.Pattern":
+        flags, _, pattern = text.partition(":")
+        return f"re.compile({pattern!r}, {flags})"
+    return f"{_short(kind)}({text!r})"
 
 
 def _joined(groups: list[list[Any]]) -> list[Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,13 @@ def test_nominal_types() -> None:
         [Record("app.Point", (("x", 1), ("y", [2]))), EnumMember("app.Color", "RED"), Special("decimal.Decimal", "1.5")]
     )
     assert [source_text(wire, root) for root in wire["roots"]] == ["Point(x=1, y=[2])", "Color.RED", "Decimal('1.5')"]
+
+
+def test_source_text_can_be_pasted_and_has_an_end() -> None:
+    values = [date(2024, 2, 29), timedelta(1, 2, 3), datetime(2024, 1, 2, 3, 4), range(1, 9, 2), Decimal("1.50")]
+    wire = codec.encode_graph([values])
+    assert eval(source_text(wire, wire["roots"][0])) == values
+    assert source_text(codec.encode_graph(["a" * 1000]), 0, limit=10) == "'aaaaaaaaa…"
 
 
 def test_a_malformed_graph_has_a_digest_of_its_own() -> None:
