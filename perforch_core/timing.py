@@ -11,6 +11,7 @@ from perforch_core.languages.interface import BuildFailed, Case, Driver, DriverD
 from perforch_core.measure.compare import HASH_SEEDS, Starter, compare
 from perforch_core.measure.select import halve
 from perforch_core.measure.workload import NoWorkload, Stratum, Workload, given, grow, maker
+from perforch_core.stages.prompt import cut
 from perforch_core.stages.refine import Measured
 from perforch_core.task import Event, Reporter
 from perforch_core.understanding import Understanding
@@ -28,6 +29,7 @@ CONFIRM_SHARE = 0.4
 CONFIRMED_AT_MOST = 3
 FEWEST_SECONDS = 4.0
 SHOWN = 160
+NOTED = 100
 REAL = ("docs", "user", "captured")
 """Where calls come from that somebody meant; made-up ones are no guide to what large inputs look like."""
 
@@ -92,6 +94,8 @@ async def prepare_timing(found: Understanding, report: Reporter) -> Timing:
         small = [s for s in workload if s.n < max(case.size for case in heavy)][:1]
         workload = (*small, *given(heavy, name="known calls"))
         measured = await _look(found, start, workload)
+    elif measured.slowest and not workload[-1].fixed:
+        found.notes.append(f"timed on made-up calls such as {cut(found.task.target.symbol + measured.slowest, NOTED)}")
     found.harness.warm_up(HASH_SEEDS)
     return replace(timing, workload=workload, measured=measured)
 

@@ -3,7 +3,7 @@
 What holds for all sample calls is kept when they are rescaled: sorted or distinct items, ranges, alphabets, the type of
 keys, shapes of matrices, edges that name keys of the same graph, equal lengths of several arguments, and a scalar that
 is an item of a container argument or an index into it. What the samples do not show cannot be kept, so there are
-three *styles*, from free to faithful; whoever uses the inputs takes the first style on which the original returns.
+several *styles*; whoever uses the inputs takes the first on which the original returns, or one that keeps it busier.
 """
 
 from __future__ import annotations
@@ -19,13 +19,24 @@ from typing import Any
 from perforch_core.languages.interface import Case, CaseType, Signature
 from perforch_core.values import EnumMember, Record, Special, Wire, encode, parse_integer
 
-STYLES = 3
-"""0: new items, ranges widened to keep as many distinct as in the samples. 1: items within what was seen.
-2: whole sample values one after the other."""
+FREE, WITHIN, TILED, CLOSE, BOUNDED = range(5)
+STYLES = 5
+"""FREE: new items, ranges widened to keep as many distinct as in the samples. WITHIN: items within what was seen.
+TILED: whole sample values one after the other. CLOSE: like FREE, but the numbers of one pair or record stay as far from
+each other as in the samples (short intervals). BOUNDED: like FREE, but all integers are below n and a single one is n
+(numbers of nodes, of which there are n)."""
+
+WIDE = (FREE, CLOSE, BOUNDED)
 
 SHAPES = ("plain", "duplicates", "early exit")
 
+SPARSE = 40
+"""In the style CLOSE integers are drawn from a range so many times as large as there are items: few of them meet."""
+
 DEEPEST = 12
+NEAR = 9
+"""So far from each other are made-up numbers of one pair at most in the style CLOSE."""
+
 WORDS = "abcdefghijklmnopqrstuvwxyz"
 
 Draw = Callable[[int], Any]
@@ -94,7 +105,7 @@ def _telling(signature: Signature, samples: Sequence[Case], style: int) -> Seque
     """The samples to learn from. Generated ones show the generator's habits, so full types go before them."""
     known = all(map(_is_full, (p.type for p in signature.parameters if not p.has_default)))
     generated = all(case.origin in ("generated", "boundary") for case in samples)
-    return () if style == 0 and known and generated and signature.parameters and not signature.problem else samples
+    return () if style in WIDE and known and generated and signature.parameters and not signature.problem else samples
 
 
 def _is_full(kind: CaseType) -> bool:
@@ -216,7 +227,7 @@ def _scalars_only(columns: Sequence[_Column], maker: _Maker, n: int) -> list[Any
     out: list[Any] = []
     for column in columns:
         whole = all(type(v) is int for v in column.values) if column.values else column.type.kind in ("int", "any")
-        if whole and (maker.style == 0 or not grown):
+        if whole and (maker.style in WIDE or not grown):
             grown += 1
             out.append(maker.rng.randint(max(1, n - n // 8), n))
         else:
@@ -227,23 +238,27 @@ def _scalars_only(columns: Sequence[_Column], maker: _Maker, n: int) -> list[Any
 def _related(layout: _Layout, i: int, made: dict[int, Any], maker: _Maker) -> Any:
     """A scalar argument: an item of a container argument, an index into it, or a value of its own."""
     column, rng = layout.columns[i], maker.rng
+    whole = all(type(v) is int for v in column.values) if column.values else column.type.kind == "int"
+    bound = whole and maker.style == BOUNDED
     for j, container in made.items():
         items = _items(container)
         if not items:
             continue
         if not layout.rows:
-            if column.type.kind == "int" and maker.style:
-                return rng.randrange(len(items)) if maker.style == 1 else rng.randint(1, min(8, len(items)))
+            if bound:
+                return maker.n
+            if column.type.kind == "int" and maker.style in (WITHIN, TILED):
+                return rng.randrange(len(items)) if maker.style == WITHIN else rng.randint(1, min(8, len(items)))
             if type(items[0]).__name__ == column.type.kind:
                 return items[0] if maker.shape == "early exit" else rng.choice(items)
             continue
         pairs = [(row[i], row[j]) for row in layout.rows]
         if sum(_contains(c, v) for v, c in pairs) * 2 >= len(pairs):
             return items[0] if maker.shape == "early exit" else rng.choice(items)
-        if len(pairs) > 1 and all(type(v) is int and 0 <= v <= (_length(c) or 0) for v, c in pairs):
+        if not bound and len(pairs) > 1 and all(type(v) is int and 0 <= v <= (_length(c) or 0) for v, c in pairs):
             value, of = rng.choice(pairs)
             return min(len(items) - 1 if value < (_length(of) or 0) else len(items), max(value, 0))
-    return maker.value(column.values, column.type, 1)
+    return maker.n if bound else maker.value(column.values, column.type, 1)
 
 
 def _items(container: Any) -> list[Any]:
@@ -362,7 +377,7 @@ class _Maker:
         return usual
 
     def text(self, seen: Sequence[str], size: int) -> str:
-        if self.style == 2 and any(seen):
+        if self.style == TILED and any(seen):
             return self._tiled([list(v) for v in seen if v], size, joined=True)
         pool = "".join(seen) or WORDS
         if self.shape == "duplicates":
@@ -377,7 +392,7 @@ class _Maker:
         flat = [item for items in seen for item in items]
         if not flat:
             flat, seen = list(range(10)), [[0, 0]]
-        if self.style == 2:
+        if self.style == TILED:
             return self._tiled([v for v in seen if v], size)
         if isinstance(flat[0], (list, set, frozenset, dict)) or (isinstance(flat[0], tuple) and not _is_fixed(flat)):
             return self.nested(seen, flat, size)
@@ -385,7 +400,7 @@ class _Maker:
         share = 1.0 if unique or self.loose else _distinct_share(seen)
         if self.shape == "duplicates" and not unique:
             share = 1 / math.sqrt(max(1, size))
-        if self.style == 1 and _all_hold(seen, lambda v: all(type(x) is int and 0 <= x < len(v) for x in v)):
+        if self.style == WITHIN and _all_hold(seen, lambda v: all(type(x) is int and 0 <= x < len(v) for x in v)):
             out = [self.rng.randrange(max(1, size)) for _ in range(size)]
         elif unique and not isinstance(flat[0], (tuple, Record)):
             out = self._unique(flat, size)
@@ -400,7 +415,7 @@ class _Maker:
         """Items that are containers: short ones of one length keep it, matrices their form, others their lengths."""
         widths = {len(v) for v in flat}
         square = all(len(v) == len(v[0]) for v in seen if v and v[0])
-        rectangular = self.style == 0 if self.loose else all(len({len(row) for row in v}) <= 1 for v in seen)
+        rectangular = self.style in WIDE if self.loose else all(len({len(row) for row in v}) <= 1 for v in seen)
         if isinstance(flat[0], list) and rectangular:
             if len(widths) == 1 and widths <= {1, 2, 3} and not square:
                 width = widths.pop()
@@ -416,20 +431,40 @@ class _Maker:
         usual = self._usual(seen)
         first = usual[0]
         if isinstance(first, tuple) and _is_fixed(usual):
-            makers = [self.element(column, distinct) for column in zip(*usual, strict=True)]
-            return lambda: tuple(make() for make in makers)
+            row = self.row([list(column) for column in zip(*usual, strict=True)], distinct)
+            return lambda: tuple(row())
         if isinstance(first, Record):
             names = [name for name, _ in first.fields]
-            parts = [
-                self.element([v for _, v in column], distinct)
-                for column in zip(*(v.fields for v in usual), strict=True)
-            ]
-            return lambda: Record(first.type, tuple((name, make()) for name, make in zip(names, parts, strict=True)))
+            row = self.row(
+                [[v for _, v in column] for column in zip(*(v.fields for v in usual), strict=True)], distinct
+            )
+            return lambda: Record(first.type, tuple(zip(names, row(), strict=True)))
         if isinstance(first, (list, tuple, set, frozenset, dict)):
             widths = [len(v) for v in usual]
             return lambda: self.like(usual, self.rng.choice(widths))
         draw = self.draw(usual, distinct)
         return lambda: draw(0)
+
+    def row(self, columns: Sequence[list[Any]], distinct: int) -> Callable[[], list[Any]]:
+        """Makes the fields of one tuple or record from the values seen of each."""
+        makers = [self.element(column, distinct) for column in columns]
+        numeric = [i for i, column in enumerate(columns) if all(type(v) in (int, float) for v in column)]
+        if self.style != CLOSE or len(numeric) < 2:
+            return lambda: [make() for make in makers]
+        lead = numeric[0]
+        steps = range(1, NEAR + 1)
+        gaps = {
+            i: steps if self.loose else [b - a for a, b in zip(columns[lead], columns[i], strict=True)]
+            for i in numeric[1:]
+        }
+
+        def make_row() -> list[Any]:
+            made = [make() for make in makers]
+            for i, differences in gaps.items():
+                made[i] = made[lead] + self.rng.choice(differences)
+            return made
+
+        return make_row
 
     def ordered(self, seen: Sequence[list[Any]], out: list[Any]) -> list[Any]:
         """`out` sorted, if all sequences seen are."""
@@ -440,7 +475,7 @@ class _Maker:
         values = [value for v in seen for value in v.values()]
         if not keys:
             return dict.fromkeys(range(size), 0)
-        if self.style == 2 and size <= len(keys):
+        if self.style == TILED and size <= len(keys):
             return dict(list(seen[0].items())[:size])
         names = self._unique(keys, size)
         if all(_is_graph(v) for v in seen):
@@ -455,8 +490,12 @@ class _Maker:
         rng, seen = self.rng, list(seen)
         kinds = {type(v) for v in seen}
         if kinds == {int}:
+            if self.style == BOUNDED:
+                return lambda _: rng.randrange(max(1, self.n))
             low, high = min(seen), max(seen)
-            if self.style == 0 and high > 1 and distinct > high - low:
+            if self.style == CLOSE:
+                high = max(high, low + SPARSE * distinct)
+            elif self.style in WIDE and high > 1 and distinct > high - low:
                 # Few repeats among those seen: leave room for as few. Many: exactly so many different ones.
                 high = low + (4 * distinct if len(set(seen)) > 0.7 * len(seen) else distinct)
             if self.shape == "duplicates":
@@ -471,7 +510,7 @@ class _Maker:
             return lambda _: (
                 float(round(rng.uniform(low, high))) if all(map(float.is_integer, finite)) else rng.uniform(low, high)
             )
-        if kinds == {str} and self.style == 0 and distinct > len(set(seen)):
+        if kinds == {str} and self.style in WIDE and distinct > len(set(seen)):
             letters, lengths = "".join(seen) or WORDS, [len(v) for v in seen]
             more = math.ceil(math.log(distinct + 1, max(2, len(set(letters)))))
             words = [
@@ -489,7 +528,7 @@ class _Maker:
                 break
             out.update(dict.fromkeys(draw(0) for _ in range(size)))
         names = list(out)[:size]
-        if len(names) < size and self.style == 0:
+        if len(names) < size and self.style in WIDE:
             names = _extended(names, size)
         return names
 

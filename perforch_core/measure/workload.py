@@ -35,6 +35,9 @@ SHORT = 0.0005
 BUSIER = 2.0
 """A less free style of inputs is taken when it keeps the original busy so many times longer."""
 
+TELLING, QUICK = 512, 0.0005
+"""Styles are compared at this size where calls are quick at a smaller one: even cubic growth stays below a second."""
+
 LARGEST = 100_000
 SMALLEST = 4
 
@@ -159,15 +162,23 @@ class _Probe:
                 elif self.died:
                     break
             if found:
-                longest = max(found, key=lambda t: t.seconds)
-                if longest.seconds <= BUSIER * found[0].seconds:
-                    return found[0].style
-                # These are single calls of microseconds on a machine that may be busy: believe it only twice.
-                free, busy = await self.time(n, "plain", found[0].style), await self.time(n, "plain", longest.style)
-                busier = free is not None and busy is not None and busy.seconds > BUSIER * free.seconds
-                return longest.style if busier else found[0].style
+                return await self._busiest(n, found)
         raise NoWorkload(f"no inputs were found on which the original returns normally: {self.why}; "
                          "give calls of your own with --workload FILE::function")  # fmt: skip
+
+    async def _busiest(self, n: int, found: list[_Tried]) -> int:
+        """Of the styles that work at size `n` the first, or another one that is clearly busier."""
+        # What grows faster shows at a larger size only.
+        if n < TELLING and all(t.seconds < QUICK for t in found):
+            larger = [one for t in found if (one := await self.time(TELLING, "plain", t.style)) is not None]
+            n, found = (TELLING, larger) if larger else (n, found)
+        longest = max(found, key=lambda t: t.seconds)
+        if longest.seconds <= BUSIER * found[0].seconds:
+            return found[0].style
+        # These are short calls on a machine that may be busy: believe it only twice.
+        free, busy = await self.time(n, "plain", found[0].style), await self.time(n, "plain", longest.style)
+        busier = free is not None and busy is not None and busy.seconds > BUSIER * free.seconds
+        return longest.style if busier else found[0].style
 
     async def sizes(self, style: int, cap: int) -> list[_Tried]:
         """The sizes that work, ascending."""

@@ -9,7 +9,7 @@ import pytest
 from small_driver import case, starter
 
 from perforch_core.languages.interface import Case, CaseType, Parameter, Signature
-from perforch_core.measure.sizes import SHAPES, STYLES, Unsuitable, sized_cases
+from perforch_core.measure.sizes import BOUNDED, CLOSE, SHAPES, STYLES, Unsuitable, sized_cases
 from perforch_core.measure.workload import NoWorkload, given, grow, maker
 
 
@@ -194,3 +194,39 @@ def test_given_cases_are_taken_as_they_are() -> None:
     assert len(stratum.make(1, 3)) == 3 and len(stratum.make(1, 12)) == 5 and stratum.fixed == tuple(cases)
     with pytest.raises(NoWorkload):
         given([])
+
+
+def test_pairs_of_numbers_may_stay_close_and_numbers_below_a_bound() -> None:
+    spans = (case([(5, 8), (1, 3), (2, 5)], 3), case([(10, 11), (1, 2)], 2))
+    items, _ = one(NONE, 300, spans, style=CLOSE)
+    assert {b - a for a, b in items} == {1, 2, 3} and max(a for a, _ in items) > 300
+    items, count = one(NONE, 300, spans, style=BOUNDED)
+    assert count == 300 and all(0 <= a < 300 and 0 <= b < 300 for a, b in items)
+    pairs = kind("list", kind("tuple", INT, INT))
+    declared = signature(pairs, INT)
+    items, _ = one(declared, 300, style=CLOSE)
+    assert all(0 < b - a <= 9 for a, b in items)
+    assert one(declared, 300, style=BOUNDED)[1] == 300
+
+
+async def test_the_style_that_keeps_the_original_busy_is_taken() -> None:
+    merge = """
+def f(spans):
+    merged = []
+    for start, end in spans:
+        again = True
+        while again:
+            again = False
+            for other in merged:
+                if other[0] <= end and start <= other[1]:
+                    start, end = min(start, other[0]), max(end, other[1])
+                    merged.remove(other)
+                    again = True
+                    break
+        merged.append((start, end))
+    return sorted(merged)
+"""
+    pairs = kind("list", kind("tuple", INT, INT))
+    workload = await grow(starter(merge), maker(signature(pairs)))
+    (largest,) = workload[-1].make(1, 1)
+    assert largest.size < 4000  # long spans all merge into one, and even 100,000 of them take no time
