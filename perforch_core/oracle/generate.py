@@ -271,8 +271,8 @@ def _generate_from_types(
     boundary = list(_boundary_rows(slots, rows[_SMALL], rng))
     for row in boundary[: max(8, round(count * BOUNDARY_SHARE))]:
         add(_assembled(slots, row, rng, all_given=True, origin="boundary"))
-    for row in rows[_SMALL][: max(2, count // 20)]:
-        if (shared := _aliased(slots, row, rng)) is not None:
+    for number, row in enumerate(rows[_SMALL][: max(6, count // 12)]):
+        if (shared := _aliased(slots, row, rng, number)) is not None:
             add(_assembled(slots, shared, rng, all_given=True))
     stocks = [_stock(row[place] for row in rows[_MEDIUM]) for place in range(len(slots))]
     for number, row in enumerate(rows[_MEDIUM][: max(4, count // 12)]):
@@ -817,14 +817,22 @@ def _taken_from(kind: CaseType, value: Any, rng: random.Random) -> Any:
     return copy.deepcopy(value if same else rng.choice(items))
 
 
-def _aliased(slots: Sequence[_Slot], row: Sequence[Any], rng: random.Random) -> list[Any] | None:
-    """The same object as two arguments, or as two items of one; None where no argument is mutable."""
+def _aliased(slots: Sequence[_Slot], row: Sequence[Any], rng: random.Random, number: int) -> list[Any] | None:
+    """The same object as two arguments, or as two items of one; None where no argument is mutable.
+
+    All pairs have their turn by `number`. Where a third argument is of the same type, its items come twice: what the
+    function has put into the shared object then meets it again.
+    """
     mutable = [i for i, slot in enumerate(slots) if slot.type.kind in ("list", "dict", "set")]
     twins = [(i, j) for i in mutable for j in mutable if i < j and slots[i].type == slots[j].type]
     row = list(row)
     if twins:
-        i, j = rng.choice(twins)
+        i, j = twins[number % len(twins)]
         row[j] = row[i]
+        if number // len(twins) % 2:
+            for k in mutable:
+                if k not in (i, j) and slots[k].type == slots[i].type and isinstance(row[k], list):
+                    row[k] = [*row[k], *row[k]]
         return row
     nested = [i for i in mutable if isinstance(row[i], list) and row[i] and isinstance(row[i][0], (list, dict, set))]
     if not nested:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -168,6 +168,25 @@ def guess_types(signature: Signature, source: str, *, limit: int = 6) -> list[Si
             parameters[place] = replace(parameters[place], type=ranked[place][rank])
         found.append(replace(signature, parameters=tuple(parameters)))
     return found
+
+
+def other_types(declared: Signature, guessed: Signature) -> list[Signature]:
+    """Other types that callers may well pass where nothing is declared: a guess of numbers alone would let pass what
+    breaks on items that cannot be hashed, on text instead of a list, or on mixed items.
+    """
+    places = [i for i, (a, b) in enumerate(zip(declared.parameters, guessed.parameters, strict=True)) if a != b]
+    lists = [i for i in places if guessed.parameters[i].type.kind == "list"]
+    if not lists:
+        return []
+    mixed = CaseType(kind="union", args=(INT, STR, FLOAT, CaseType(kind="none")))
+    wanted = [dict.fromkeys(lists, list_of(part)) for part in (list_of(INT), STR, mixed)]
+    wanted += [{**dict.fromkeys(lists, list_of(STR)), i: STR} for i in lists]
+    return [_with_types(guessed, types) for types in wanted]
+
+
+def _with_types(signature: Signature, types: Mapping[int, CaseType]) -> Signature:
+    changed = [replace(p, type=types.get(i, p.type)) for i, p in enumerate(signature.parameters)]
+    return replace(signature, parameters=tuple(changed))
 
 
 def source_constants(source: str) -> list[object]:

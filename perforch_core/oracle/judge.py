@@ -7,6 +7,7 @@ a candidate does not. Expected values, comparison and verdict stay on this side;
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,7 +30,7 @@ from perforch_core.oracle.equivalence import (
     ulps_between,
 )
 from perforch_core.oracle.generate import generate_cases, informative
-from perforch_core.oracle.guess import docstring_of, guess_types, source_constants
+from perforch_core.oracle.guess import docstring_of, guess_types, other_types, source_constants
 from perforch_core.oracle.shrink import argument_names, counterexample, shrink
 from perforch_core.values import Wire, parse_integer
 
@@ -42,6 +43,7 @@ more; never more than this many times the slowest), and `SLACK` seconds."""
 SLACK = 1.0
 REPEATED = 8
 PILOT = 30
+OTHERS = 8
 MAX_DEATHS = 8
 STEADY_SECONDS = 6.0
 """Running the original again gets at least so long: on a busy machine, making the inputs may take all the time."""
@@ -212,7 +214,9 @@ async def find_cases(
         cases += more
         seen += await _first_pass(start, more, timeout=timeout, deadline=loop.time() + seconds * 0.2)
     if signature != declared:
-        seen = [_without_misfit(o) for o in seen]
+        others = await _of_other_types(start, declared, signature, seed=seed, but=cases)
+        cases += [case for case, _ in others]
+        seen = [_without_misfit(o) for o in (*seen, *(o for _, o in others))]
     seen = _affordable(seen, seconds=seconds * 0.05)
     kept = informative(cases, seen)
     unanswered = [(c, o.dead) for c, o in zip(cases, seen, strict=True) if o.dead]
@@ -243,6 +247,16 @@ async def _best_signature(
         if most >= 0.9:
             break
     return best
+
+
+async def _of_other_types(
+    start: Factory, declared: Signature, guessed: Signature, *, seed: int, but: Sequence[Case]
+) -> list[tuple[Case, Observation]]:
+    """Inputs of other types than those guessed, as far as the original returns on them."""
+    made = [await _generated(other, count=OTHERS, seed=seed) for other in other_types(declared, guessed)]
+    cases = _unlike(list(itertools.chain.from_iterable(made)), but=but)
+    seen = await observe(start, cases, timeout=0.25)
+    return [(case, o) for case, o in zip(cases, seen, strict=True) if _returned(o)]
 
 
 async def _generated(signature: Signature, **options: Any) -> list[Case]:

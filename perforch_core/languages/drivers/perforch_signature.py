@@ -29,6 +29,7 @@ _ABC = collections.abc
 _LISTS = (list, _ABC.Sequence, _ABC.Iterable, _ABC.Collection, _ABC.MutableSequence, _ABC.Reversible, _ABC.Container)
 _SETS = (set, _ABC.Set, _ABC.MutableSet)
 _DICTS = (dict, _ABC.Mapping, _ABC.MutableMapping, collections.OrderedDict, collections.defaultdict)
+_BUILTIN_VALUES = (list, tuple, set, frozenset, dict, str, bytes, bytearray, int, float, complex, collections.deque)
 _ITERATORS = (_ABC.Iterator, _ABC.Generator)
 MAX_DEPTH = 6
 
@@ -179,6 +180,9 @@ def plain_class(kind, depth):
         return case_type("opaque", name=codec.type_name(kind))
     special = codec.type_name(kind)
     if special in codec._SPECIALS or kind.__module__.startswith("pathlib"):
+        return case_type("opaque", name=special)
+    # Its constructor's parameters do not tell what it holds: a Tags(list) made by them is always empty.
+    if issubclass(kind, _BUILTIN_VALUES) and not hasattr(kind, "_fields"):
         return case_type("opaque", name=special)
     return record(kind, depth)
 

@@ -64,7 +64,7 @@ async def bench(project: Callable[..., Path], sandbox: Sandbox) -> AsyncIterator
 
 
 DEDUPE = """
-def f(items):
+def f(items: list[int]):
     out = []
     for item in items:
         if item not in out:
@@ -72,42 +72,58 @@ def f(items):
     return out
 """
 CANDIDATES: list[tuple[str, str, str]] = [
-    ("the same", "def f(items):\n    return list(dict.fromkeys(items))\n", ""),
+    ("the same", "def f(items: list[int]):\n    return list(dict.fromkeys(items))\n", ""),
     (
         "a cache of its own that gives fresh lists",
-        "seen = {}\ndef f(items):\n    return list(dict.fromkeys(items))\n",
+        "seen = {}\ndef f(items: list[int]):\n    return list(dict.fromkeys(items))\n",
         "",
     ),
-    ("another order", "def f(items):\n    return list(set(items))\n", "different"),
-    ("another type", "def f(items):\n    return tuple(dict.fromkeys(items))\n", "different"),
+    ("another order", "def f(items: list[int]):\n    return list(set(items))\n", "different"),
+    ("another type", "def f(items: list[int]):\n    return tuple(dict.fromkeys(items))\n", "different"),
     (
         "changes its argument",
-        "def f(items):\n    out = list(dict.fromkeys(items))\n    items.sort()\n    return out\n",
+        "def f(items: list[int]):\n    out = list(dict.fromkeys(items))\n    items.sort()\n    return out\n",
         "different",
     ),
     (
         "returns its argument",
-        "def f(items):\n    items[:] = list(dict.fromkeys(items))\n    return items\n",
+        "def f(items: list[int]):\n    items[:] = list(dict.fromkeys(items))\n    return items\n",
         "different",
     ),
-    ("prints", "def f(items):\n    print(len(items))\n    return list(dict.fromkeys(items))\n", "different"),
-    ("raises", "def f(items):\n    return list(dict.fromkeys(items)) if len(items) < 3 else 1 / 0\n", "different"),
+    ("prints", "def f(items: list[int]):\n    print(len(items))\n    return list(dict.fromkeys(items))\n", "different"),
+    (
+        "raises",
+        "def f(items: list[int]):\n    return list(dict.fromkeys(items)) if len(items) < 3 else 1 / 0\n",
+        "different",
+    ),
     (
         "exits",
-        "import os\ndef f(items):\n    return os._exit(0) if len(items) > 4 else list(dict.fromkeys(items))\n",
+        "import os\ndef f(items: list[int]):\n"
+        "    return os._exit(0) if len(items) > 4 else list(dict.fromkeys(items))\n",
         "died",
     ),
     (
         "shares a cached list",
-        "c = {}\ndef f(items):\n    return c.setdefault(tuple(items), list(dict.fromkeys(items)))\n",
+        "c = {}\ndef f(items: list[int]):\n    return c.setdefault(tuple(items), list(dict.fromkeys(items)))\n",
         "shares results",
     ),
     (
         "counts its calls",
-        "n = 0\ndef f(items):\n    global n\n    n += 1\n    return list(dict.fromkeys(items)) if n < 12 else []\n",
+        "n = 0\ndef f(items: list[int]):\n    global n\n    n += 1\n"
+        "    return list(dict.fromkeys(items)) if n < 12 else []\n",
         "keeps state",
     ),
 ]
+
+
+async def test_undeclared_types_may_be_what_breaks_a_candidate(bench: Callable[[str], Awaitable[Bench]]) -> None:
+    table = await bench("def f(items, known):\n    return [item for item in items if item in known]\n")
+    baseline = await table.find()
+    faster = "def f(items, known):\n    there = {}\n    return [item for item in items if item in there]\n"
+    found = await table.judge(faster.replace("{}", "set(known)"), baseline, seeds=(0, 1))
+    assert found.reason == "different"
+    careful = "def f(items, known):\n    return [*filter(known.__contains__, items)]\n"
+    assert (await table.judge(careful, baseline, seeds=(0, 1))).reason == ""
 
 
 async def test_candidates_of_one_original(bench: Callable[[str], Awaitable[Bench]]) -> None:
