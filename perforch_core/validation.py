@@ -127,6 +127,8 @@ def _tests_problem(tests: TestReport | None) -> str:
 
 def in_words(example: Counterexample) -> str:
     """A counterexample in one line."""
+    if example.actual.startswith(f"{example.expected}, but "):
+        return f"{_cut(example.call)} gives {_cut(example.actual, 200)}"
     return f"{_cut(example.call)} gives {_cut(example.actual)}, not {_cut(example.expected)}"
 
 

@@ -98,7 +98,8 @@ class Observation:
     `graph`'s roots are the result and then receiver and arguments as they were after the call (one graph, so that
     aliases between them show); when the call raised, the first root is a none in place of the result. `raised` is
     (type name, message); `traceback` is for people. `dead` says why there is no answer ("no answer within 2 s", "the
-    process ended ...", "undecodable: ..." when the arguments could not be built), "" when there is one.
+    process ended ...", "undecodable: ..." when the arguments could not be built), "" when there is one. `state` holds
+    the module's own variables that the call changed, by name, as they were after it.
     """
 
     graph: Wire | None = None
@@ -108,6 +109,7 @@ class Observation:
     dead: str = ""
     seconds: float = 0.0
     lines: frozenset[int] = frozenset()
+    state: Mapping[str, Wire] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

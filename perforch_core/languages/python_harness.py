@@ -34,7 +34,7 @@ from perforch_core.languages.interface import (
     Signature,
     Version,
 )
-from perforch_core.languages.python_project import module_name, readable_paths
+from perforch_core.languages.python_project import module_name, readable_paths, variables
 from perforch_core.sandbox import clock
 from perforch_core.sandbox.interface import Command, Limits, Policy, Process, Sandbox
 from perforch_core.task import EnvironmentProblem, Target
@@ -71,6 +71,7 @@ class PythonHarness:
         self._drivers: set[PythonDriver] = set()
         self._warming: list[asyncio.Task[None]] = []
         self._encoded = _Encoded()
+        self._variables = variables(target.text)
 
     async def signature(self) -> Signature:
         driver = await self.start(Version(label="original", text=self.target.text))
@@ -106,6 +107,7 @@ class PythonHarness:
             "module": module_name(project, self.target.path),
             "symbol": self.target.symbol,
             "text": base64.b64encode(version.text.encode("utf-8", "surrogatepass")).decode(),
+            "state": self._variables,
             "cwd": str(project.root),
             "sys_path": [str(p) for p in project.path_entries],
             "drivers": str(DRIVERS),
@@ -427,6 +429,7 @@ def _observation(answer: Mapping[str, Any], seconds: float) -> Observation:
     raised = answer.get("raised")
     graph: Wire | None = answer.get("graph")
     lines = answer.get("lines") or ()
+    state = answer.get("state")
     return Observation(
         graph=graph,
         raised=(_text(raised[0]), _text(raised[1])) if isinstance(raised, list) and len(raised) == 3 else None,
@@ -434,6 +437,7 @@ def _observation(answer: Mapping[str, Any], seconds: float) -> Observation:
         stdout=_text(answer.get("out") or ""),
         seconds=seconds,
         lines=frozenset(n for n in lines if isinstance(n, int)) if isinstance(lines, list) else frozenset(),
+        state=state if isinstance(state, dict) else {},
     )
 
 

@@ -32,6 +32,21 @@ ENVIRONMENTS = (".venv", "venv", "env")
 
 # The sandbox shows these to every program.
 _SYSTEM = tuple(Path(p) for p in ("/usr", "/lib", "/lib64", "/bin", "/sbin"))
+
+
+def variables(text: str) -> tuple[str, ...]:
+    """The public variables that a Python file assigns at its top level; what is called a cache is nobody's business."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+    found: dict[str, None] = {}
+    for statement in tree.body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        found.update({target.id: None for target in targets if isinstance(target, ast.Name)})
+    return tuple(n for n in found if not n.startswith("_") and not any(w in n.lower() for w in ("cache", "memo")))
+
+
 _ASK = "import json, sys; print(json.dumps([sys.version_info[:2], sys.executable, sys.prefix, sys.base_prefix]))"
 
 

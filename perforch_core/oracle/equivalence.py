@@ -92,9 +92,28 @@ def compare(
         found = _compare_raised(expected, actual, tolerance, names)
     else:
         found = _compare_graphs(expected.graph, actual.graph, tolerance, names)
-    if found.kind is not Kind.DIFFERENT and printed:
-        return replace(found, kind=Kind.DIFFERENT, words=printed)
+    if found.kind is not Kind.DIFFERENT and (words := printed or _state_words(expected, actual, tolerance)):
+        return replace(found, kind=Kind.DIFFERENT, words=words)
     return found
+
+
+def _state_words(expected: Observation, actual: Observation, tolerance: Tolerance) -> str:
+    """The first difference in what the calls made of the module's variables; "" for none."""
+    for name in sorted({*expected.state, *actual.state}):
+        if name not in actual.state:
+            return f"leaves the module's {name} as it was"
+        if name not in expected.state:
+            return f"changes the module's {_clip(name)}"
+        found = _compare_graphs(expected.state[name], actual.state[name], replace(tolerance, unordered=""), (name,))
+        if found.kind is Kind.DIFFERENT and malformed(actual.state[name]):
+            return f"the module's {name}: {found.words}"
+        if found.kind is Kind.DIFFERENT:
+            texts = [
+                _clip(source_text(wire, wire["roots"][0], limit=100))
+                for wire in (actual.state[name], expected.state[name])
+            ]
+            return f"leaves {texts[0]} in the module's {name} where {texts[1]} is expected"
+    return ""
 
 
 def ulps_between(left: Observation, right: Observation) -> int | None:

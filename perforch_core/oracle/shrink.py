@@ -83,7 +83,7 @@ def counterexample(
     """A difference as source text. `words` is what `difference` said; it is added where the results look alike."""
     wanted, got = outcome_text(expected), outcome_text(actual)
     if wanted == got:
-        got = f"{got}  ({words})"
+        got = f"{got}, but {words}"
     return Counterexample(
         call=call_text(symbol, case, signature=signature), expected=wanted, actual=got, traceback=actual.traceback
     )

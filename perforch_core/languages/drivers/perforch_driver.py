@@ -249,6 +249,7 @@ class Server:
         self.module = load_module(first)
         self.function, self.owner, self.kind, self.problem = resolve(self.module, first["symbol"])
         self.loop = None
+        self.state = State(self.module, first.get("state", ()), self.find_type)
 
     def answer(self, message):
         try:
@@ -290,6 +291,7 @@ class Server:
 
     def do_call(self, message):
         values = codec.decode_graph(message["args"], self.find_type)
+        self.state.restore()
         self.out.seek(0)
         self.out.truncate()
         lines = set()
@@ -318,6 +320,7 @@ class Server:
             "graph": graph,
             "out": printed[:STDOUT_KEPT],
             "lines": sorted(lines),
+            "state": self.state.changed(),
         }
 
     def find_type(self, name):
@@ -407,6 +410,86 @@ class Server:
                 sys.settrace(None)
         total = sum(spent.values()) or 1.0
         return {"lines": [[line, seconds / total] for line, seconds in spent.items()]}
+
+
+STATE_NODES = 500
+_PLAIN = frozenset(
+    (
+        "none",
+        "bool",
+        "int",
+        "float",
+        "complex",
+        "str",
+        "bytes",
+        "bytearray",
+        "list",
+        "tuple",
+        "set",
+        "frozenset",
+        "dict",
+    )
+)
+
+
+class State:
+    """The module's own variables that hold small plain data: told where a call changes them, and set back before the
+    next one, so that every call finds them as they were loaded."""
+
+    def __init__(self, module, names, find_type):
+        self.space = module.__dict__
+        self.find_type = find_type
+        self.held = {}
+        self.dirty = False
+        room = STATE_NODES
+        for name in names:
+            wire = self.look(name, room)
+            if wire is not None:
+                self.held[name] = (self.space[name], wire)
+                room -= len(wire["nodes"])
+
+    def look(self, name, room=20 * STATE_NODES):
+        """The variable as data, or None where it is not plain or too large."""
+        if name not in self.space or type(self.space[name]) not in _STATE_TYPES:
+            return None
+        try:
+            wire = codec.encode_graph([self.space[name]], room)
+        except codec.TooLarge:
+            return None
+        return (
+            wire
+            if all(node[0] in _PLAIN and len(node) < 3 + (node[0] == "complex") for node in wire["nodes"])
+            else None
+        )
+
+    def changed(self):
+        """What is not as it was loaded, by name."""
+        found = {}
+        for name, (value, wire) in self.held.items():
+            now = self.look(name)
+            if now is not None and now != wire:
+                found[name] = now
+            self.dirty = self.dirty or now != wire or self.space.get(name) is not value
+        return found
+
+    def restore(self):
+        """Set everything back, in the same objects."""
+        if not self.dirty:
+            return
+        self.dirty = False
+        for name, (value, wire) in self.held.items():
+            (fresh,) = codec.decode_graph(wire, self.find_type)
+            if type(value) in (list, bytearray):
+                value[:] = fresh
+            elif type(value) in (dict, set):
+                value.clear()
+                value.update(fresh)
+            self.space[name] = value
+
+
+_STATE_TYPES = frozenset(
+    (list, dict, set, bytearray, int, float, str, bytes, bool, type(None), tuple, frozenset, complex)
+)
 
 
 def trim():

@@ -116,6 +116,32 @@ CANDIDATES: list[tuple[str, str, str]] = [
 ]
 
 
+async def test_what_a_call_makes_of_the_modules_variables_counts(bench: Callable[[str], Awaitable[Bench]]) -> None:
+    text = """
+LOG: list[int] = []
+COUNT = 0
+_memo = {}
+def f(items: list[int]):
+    global COUNT
+    COUNT += 1
+    _memo[len(items)] = 1
+    LOG.extend(items)
+    return any([item > 3 for item in items])
+"""
+    table = await bench(text)
+    baseline = await table.find()
+    same = text.replace("LOG.extend(items)", "LOG[len(LOG):] = items").replace("_memo[len(items)] = 1", "pass")
+    assert (await table.judge(same, baseline, seeds=(0, 1))).reason == ""
+    for old, new, words in (
+        ("LOG.extend(items)", "LOG.extend(items[:3])", "in the module's LOG where"),
+        ("COUNT += 1", "COUNT = 1 if items else 0", "leaves the module's COUNT as it was"),
+        ("global COUNT", "global COUNT, LOG; LOG = [*LOG]", ""),
+    ):
+        found = await table.judge(text.replace(old, new), baseline, seeds=(0, 1))
+        assert found.reason == ("different" if words else ""), found
+        assert words in found.words
+
+
 async def test_undeclared_types_may_be_what_breaks_a_candidate(bench: Callable[[str], Awaitable[Bench]]) -> None:
     table = await bench("def f(items, known):\n    return [item for item in items if item in known]\n")
     baseline = await table.find()
@@ -184,7 +210,7 @@ async def test_what_varies_is_set_aside_and_said(bench: Callable[[str], Awaitabl
 
 
 async def test_state_of_the_original_is_noticed(bench: Callable[[str], Awaitable[Bench]]) -> None:
-    table = await bench("n = 0\ndef f(x: int) -> int:\n    global n\n    n += 1\n    return n\n")
+    table = await bench("class C:\n    n = 0\ndef f(x: int) -> int:\n    C.n += 1\n    return C.n\n")
     baseline = await table.find(count=20)
     assert len(baseline.cases) <= 1, "only a case in the middle of both orders can agree"
 

@@ -131,7 +131,7 @@ def test_counterexamples_as_text() -> None:
     found = counterexample("dedupe", case, good, failed, "raised")
     assert (found.actual, found.traceback) == ("Oops: no", "line 3")
     changed = Observation(graph=encode([[1], [1]]))
-    assert counterexample("f", case, good, changed, "argument 1 differs").actual == "[1]  (argument 1 differs)"
+    assert counterexample("f", case, good, changed, "argument 1 differs").actual == "[1], but argument 1 differs"
     assert counterexample("f", case, good, Observation(dead="wall time"), "").actual == "no answer: wall time"
 
 
