@@ -13,6 +13,9 @@ import typer
 from perforch_cli import compare, models, run
 from perforch_core.task import EnvironmentProblem, UserError
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
+
 app = typer.Typer(
     name="perforch",
     no_args_is_help=True,
@@ -20,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Generates, fixes and speeds up code, and proves every suggestion on this machine before showing it.",
+    epilog="Exit codes: 0 done, 1 an honest no, 2 bad input, 3 something missing on this machine, 130 cancelled.",
 )
 app.command("optimize")(run.optimize)
 app.command("fix")(run.fix)
@@ -73,12 +77,16 @@ def main() -> None:
     except EnvironmentProblem as error:
         fail(str(error), code=3, kind="environment", as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
-        print("perforch: cancelled; nothing was changed", file=sys.stderr)
-        sys.exit(130)
+        code = INTERRUPTED
+    except OSError as error:
+        # Most likely the answer's own way out: a full disk, a closed pipe.
+        fail(f"{error.filename or 'the answer'}: {error.strerror or error}", code=3, kind="environment", as_json=False)
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's own errors of usage have it
             raise
         fail(f"{error.format_message()} (perforch --help lists the commands)", code=2, kind="input", as_json=as_json)
+    if code == INTERRUPTED:
+        fail("cancelled; nothing was changed", code=INTERRUPTED, kind="cancelled", as_json=as_json)
     sys.exit(code if isinstance(code, int) else 0)
 
 

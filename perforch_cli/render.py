@@ -143,9 +143,10 @@ def _evidence_lines(evidence: Evidence) -> list[tuple[str, list[str]]]:
         rows.append(("tests", [f"{tests.passed} passed, {tests.failed} failed{listed}"]))
     if evidence.cases:
         held = f", {evidence.held_back} of them held back to the end" if evidence.held_back else ""
-        rows.append(
-            ("cases", [f"{evidence.cases} compared, no difference{held}; {evidence.normal_returns} returned normally"])
-        )
+        compared = "the original's behaviour" in evidence.oracles or evidence.counterexample
+        found = "one differs" if evidence.counterexample else f"no difference{held}"
+        text = f"{evidence.cases} compared, {found}; {evidence.normal_returns} returned normally"
+        rows.append(("cases", [text]) if compared else ("examples", [f"{evidence.cases} documented, all hold"]))
     rows.append(("strength", _strength_lines(evidence)))
     if evidence.comparison is not None:
         rows += comparison_lines(evidence.comparison)

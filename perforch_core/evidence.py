@@ -130,7 +130,10 @@ class Strength:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Everything established about one candidate. `oracles` names what judged it, strongest first."""
+    """Everything established about one candidate. `oracles` names what judged it, strongest first.
+
+    `shown`: its author saw all tests and examples that judge it, and no original exists to compare it with.
+    """
 
     oracles: tuple[str, ...] = ()
     builds: bool = True
@@ -143,6 +146,7 @@ class Evidence:
     comparison: Comparison | None = None
     sandbox: str = ""
     notes: tuple[str, ...] = ()
+    shown: bool = False
 
     @property
     def equivalent(self) -> bool | None:
@@ -159,7 +163,7 @@ class Evidence:
         tested = bool(self.tests and self.tests.names and self.strength.canary)
         if not tested and not self.cases:
             return "unproven"
-        share = self.strength.share
+        share = None if self.shown else self.strength.share  # an answer made for the examples has strong mutants too
         return "verified" if share is not None and share >= VERIFIED_STRENGTH else "passes its tests"
 
 

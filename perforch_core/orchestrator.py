@@ -197,7 +197,8 @@ def _nothing_better(work: Work) -> str:
     tried = len(work.attempts)
     if not tried:
         more = "" if work.services.text_models else "; no language model is configured (perforch models add)"
-        return f"No faster version found: no rule fits {work.task.target.symbol}{more}."
+        stopped = f" {work.stopped}" if work.stopped else ""
+        return f"No faster version found: no rule fits {work.task.target.symbol}{more}.{stopped}"
     return f"No faster version found: {tried} tried, none that does the same and is measurably faster."
 
 
@@ -308,7 +309,7 @@ async def _settle_wanted(
         work.tried(candidate, validation.problem, passed=False)
         return work.finish(Status.UNCHANGED, f"The best attempt breaks something else: {validation.problem}")
     strength = await strength_of(found, candidate.text, examples, STRENGTH_SECONDS)
-    evidence = evidence_of(found, validation, strength=strength)
+    evidence = evidence_of(found, validation, strength=strength, shown=work.task.stage is Stage.GENERATE)
     work.suggested(candidate, None)
     return work.finish(Status.SUGGESTED, candidate.why, candidate=candidate, evidence=evidence)
 
@@ -316,8 +317,8 @@ async def _settle_wanted(
 def _not_mended(work: Work, best: Validation) -> str:
     if not work.services.text_models:
         return (
-            f"Not mended: no small repair passes ({best.problem}), and no language model is configured "
-            "(perforch models add)."
+            f"Not mended: {len(work.attempts)} small repairs tried, none passes ({best.problem}), and no language "
+            "model was to be asked (perforch models list)."
         )
     return f"Not mended: {len(work.attempts)} attempts, none passes. Still: {best.problem}"
 
@@ -347,7 +348,9 @@ async def generate(work: Work) -> Result:
             candidate = await work.ask_next(Stage.FIX, now, _fix_prompt(work, now, best))
         if candidate is None:
             still = f" Still: {best.problem}" if best else ""
-            return work.finish(Status.UNCHANGED, f"Not written: {len(work.attempts)} attempts, none passes.{still}")
+            stopped = f" ({work.stopped})" if work.stopped else ""
+            tried = f"{len(work.attempts)} attempt{'' if len(work.attempts) == 1 else 's'}, none passes"
+            return work.finish(Status.UNCHANGED, f"Not written: {tried}{stopped}.{still}")
         if not isinstance(candidate, Candidate):
             continue
         version = Version(label=f"{candidate.model}'s", text=candidate.text)

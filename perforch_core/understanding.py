@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from perforch_core.oracle.judge import Baseline, find_cases, split
 from perforch_core.oracle.project_tests import TestPlan
 from perforch_core.sandbox.interface import Sandbox
 from perforch_core.settings import Settings
-from perforch_core.task import EnvironmentProblem, Event, Reporter, Stage, Target, Task
+from perforch_core.task import EnvironmentProblem, Event, Reporter, Stage, Target, Task, UserError
 
 CASES = 240
 CASES_SECONDS = 15.0
@@ -100,9 +101,15 @@ async def understanding_of(
             build_error=build_error,
         )
         found.notes += found.plan.notes
+        if found.plan.problem and found.plan.baseline.problem:
+            found.notes.append(f"tests: {found.plan.problem}")
         if task.stage is Stage.REFINE and found.plan.late:
             # They fail by their time alone, which says nothing about the code; the plan's notes tell of them.
-            found.plan = project_tests.without(found.plan, found.plan.late)
+            late = found.plan.late
+            found.plan = project_tests.without(found.plan, late)
+            if not found.plan.reaching:
+                names = ", ".join(name.rsplit("::", 1)[-1] for name in late[:3])
+                raise UserError(f"no test of {target.symbol} comes to an end ({names}), so nothing was tried")
         if found.plan.reaching and not (task.stage is Stage.REFINE and found.plan.failing):
             trying = asyncio.create_task(_try_canary(found, report))
             try:
@@ -179,9 +186,13 @@ async def learn_cases(found: Understanding, report: Reporter, *, version: Versio
     found.notes += baseline.notes
     if not baseline.normal_returns:
         if baseline.cases:
-            why = "it returns normally on none of those tried"
+            raised = Counter(seen.raised[0] for seen in baseline.observations if seen.raised)
+            named = "".join(f" (mostly {name.rsplit('.', 1)[-1]})" for name, _ in raised.most_common(1))
+            why = f"it returns normally on none of those tried{named}"
         elif baseline.dropped:
-            why = "none of those tried could be kept"
+            tried = [reason for _, reason in baseline.dropped if not reason.startswith("not tried")]
+            first = Counter(tried).most_common(1)
+            why = f"it never returns: {first[0][0]}" if first else "none of those tried could be kept"
         else:
             why = "its arguments cannot be made up, and no test passes any that could be recorded"
         found.notes.append(f"no cases: {why}")

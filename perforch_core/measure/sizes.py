@@ -19,14 +19,14 @@ from typing import Any
 from perforch_core.languages.interface import Case, CaseType, Signature
 from perforch_core.values import EnumMember, Record, Special, Wire, encode, parse_integer
 
-FREE, WITHIN, TILED, CLOSE, BOUNDED = range(5)
-STYLES = 5
+FREE, WITHIN, TILED, CLOSE, BOUNDED, DECLARED = range(6)
+STYLES = 6
 """FREE: new items, ranges widened to keep as many distinct as in the samples. WITHIN: items within what was seen.
 TILED: whole sample values one after the other. CLOSE: like FREE, but the numbers of one pair or record stay as far from
 each other as in the samples (short intervals). BOUNDED: like FREE, but all integers are below n and a single one is n
-(numbers of nodes, of which there are n)."""
+(numbers of nodes, of which there are n). DECLARED: from the declared types alone, where they say all."""
 
-WIDE = (FREE, CLOSE, BOUNDED)
+WIDE = (FREE, CLOSE, BOUNDED, DECLARED)
 
 SHAPES = ("plain", "duplicates", "early exit")
 
@@ -105,7 +105,8 @@ def _telling(signature: Signature, samples: Sequence[Case], style: int) -> Seque
     """The samples to learn from. Generated ones show the generator's habits, so full types go before them."""
     known = all(map(_is_full, (p.type for p in signature.parameters if not p.has_default)))
     generated = all(case.origin in ("generated", "boundary") for case in samples)
-    return () if style in WIDE and known and generated and signature.parameters and not signature.problem else samples
+    untold = style == DECLARED or (style in WIDE and generated)
+    return () if untold and known and signature.parameters and not signature.problem else samples
 
 
 def _is_full(kind: CaseType) -> bool:

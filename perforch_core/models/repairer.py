@@ -24,9 +24,9 @@ from perforch_core.task import Stage, Target
 PRIORS = {
     "operand-removed": 10.0,
     "off-by-one": 8.0,
-    "compare-negate": 5.0,
+    "compare-negate": 4.5,
     "compare-flip": 4.0,
-    "compare-boundary": 4.0,
+    "compare-boundary": 5.0,
     "boundary": 5.0,
     "logic": 4.0,
     "arithmetic": 5.0,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import functools
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -172,6 +173,18 @@ def hashable_parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> boo
     if names & changed:
         return False
     return None if "unknown" in kinds and names & sliced else True
+
+
+def reads_changing_variables(scope: Scope, function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a function reads a variable of the module that is bound again or changed somewhere in the file."""
+    own = {node.arg for node in ast.walk(function) if isinstance(node, ast.arg)}
+    own |= {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+    read = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)} - own
+    bound = Counter(use.name for use in scope.uses if use.kind == "bind")
+    changed = {
+        use.name.split(".")[0] for use in scope.uses if use.kind == "mutate" or ("." in use.name and use.kind == "bind")
+    }
+    return any(bound[name] > 1 or (bound[name] and name in changed) for name in read)
 
 
 def _annotation(arguments: list[ast.arg], name: str) -> ast.AST | None:

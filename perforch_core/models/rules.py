@@ -687,6 +687,13 @@ def _hashable_parameters(context: _Context, argument: str) -> bool | None:
     return False if function is None else rule_scope.hashable_parameters(function)
 
 
+def _reads_changing_variables(context: _Context, argument: str) -> bool:
+    start = context.span(argument).start
+    scope = context.editor.scope
+    function = next((node for begin, _, node in scope.functions if begin == start), None)
+    return function is None or rule_scope.reads_changing_variables(scope, function)
+
+
 def _not(context: _Context, argument: Mapping[str, Any]) -> bool | None:
     answer = _holds(context, argument)
     return None if answer is None else not answer
@@ -718,6 +725,7 @@ _CONDITIONS: dict[str, Callable[[_Context, Any], bool | None]] = {
     "only": _only,
     "has": _has,
     "hashable-parameters": _hashable_parameters,
+    "reads-changing-variables": _reads_changing_variables,
     "not": _not,
     "any": _any,
     "unsure": _unsure,

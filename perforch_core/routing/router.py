@@ -17,6 +17,9 @@ from perforch_core.task import Budget, Stage
 _TYPICAL_TOKENS = (1500, 600)
 """Tokens in and out of an ordinary request: what a model never asked is expected to cost by its prices."""
 
+PATIENT_SECONDS = 30.0
+"""With so much time left the first model of a task is asked even if it is known to take longer."""
+
 _DOES = {Stage.GENERATE: "writes", Stage.FIX: "fixes", Stage.REFINE: "speeds up"}
 _LANGUAGES = {"python": "Python", "go": "Go", "rust": "Rust", "java": "Java", "cpp": "C++"}
 
@@ -77,7 +80,10 @@ def next_model(
     weights: RoutingWeights,
     configs: Collection[ModelConfig] = (),
 ) -> Choice | Stop:
-    """The model to ask now, or why to stop. `left` is what remains of the task's budget."""
+    """The model to ask now, or why to stop. `left` is what remains of the task's budget.
+
+    The first model of a task is asked whatever its record: an outage yesterday must not silence it for good.
+    """
     if left.calls <= 0:
         return Stop("The budget of requests to models is spent.")
     if left.seconds <= 0:
@@ -91,11 +97,13 @@ def next_model(
     if not affordable:
         return Stop(f"No untried model can be asked for the ${left.money:.4f} that remain.")
     # A model known to be too slow for what is left would only be cut off.
-    quick = [choice for choice in affordable if choice.estimate.seconds <= left.seconds or not choice.estimate.tries]
+    first = not ask.failed
+    patient = first and left.seconds >= PATIENT_SECONDS
+    quick = [c for c in affordable if patient or c.estimate.seconds <= left.seconds or not c.estimate.tries]
     if not quick:
         return Stop(f"No untried model answers within the {left.seconds:.0f} s that remain.")
     best = quick[0]
-    if best.utility < 0:
+    if best.utility < 0 and not first:
         return Stop(f"Asking {best.model} next would cost more than it is likely to bring ({best.reason}).")
     return best
 

@@ -169,5 +169,11 @@ def test_when_nobody_is_asked_any_more() -> None:
     assert stop(ask(), PLENTY, []) == "No model is configured."
     assert "$0.1000" in stop(ask("a"), Budget(money=0.1), records)
     assert "within the 5 s" in stop(ask("a"), Budget(seconds=5), records)
-    assert "would cost more" in stop(ask("a"), PLENTY, records)
+    assert "would cost more" in stop(ask("a", "b", failed=("b",)), PLENTY, records)
+    # but the first of a task is, whatever it did yesterday
+    silent = tried("a", 0, 3, usage=Usage(seconds=180))
+    for budget, past in ((PLENTY, records), (Budget(seconds=60), silent)):
+        assert isinstance(
+            next_model(ask("a"), left=budget, posterior=Posterior(past), weights=RoutingWeights()), Choice
+        )
     assert isinstance(next_model(ask("a"), left=PLENTY, posterior=Posterior([]), weights=RoutingWeights()), Choice)
