@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -101,6 +102,21 @@ def test_errors_as_json(project: Callable[..., Path]) -> None:
     data = json.loads(done.stdout)
     assert data["schema"] == 1 and data["status"] == "failed"
     assert data["error"] == {"kind": "input", "message": data["reason"], "choices": ["total"]}
+
+
+@pytest.mark.slow
+def test_an_interrupt_is_an_answer_too(project: Callable[..., Path], nothing_left: None) -> None:
+    root = project({"a.py": GOOD.replace("result = 0", "import time; time.sleep(1); result = 0")})
+    before = snapshot(root)
+    command = [sys.executable, "-m", "perforch_cli.main", "optimize", "a.py::total", "--json"]
+    process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "cancelled; nothing was changed" in err
+    assert json.loads(out)["error"]["kind"] == "cancelled"
+    assert snapshot(root) == before
 
 
 @pytest.mark.parametrize(

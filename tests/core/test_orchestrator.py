@@ -273,3 +273,26 @@ async def test_optimizing_stops_when_tests_fail_before(project: Callable[..., Pa
     root = project({"tools.py": UNIQUE, "test_tools.py": UNIQUE_TESTS.replace('["b", "a"]\n', '["a", "b"]\n')})
     with pytest.raises(UserError, match=r"fail before any change \(test_order\)"):
         await carry_out(root, "unique", Stage.REFINE)
+
+
+async def test_optimizing_stops_when_no_test_comes_to_an_end(project: Callable[..., Path]) -> None:
+    hanging = "from tools import unique\ndef test_it():\n    unique([])\n    while True: pass\n"
+    root = project({"tools.py": UNIQUE, "test_tools.py": hanging})
+    with pytest.raises(UserError, match=r"no test of unique comes to an end \(test_it\)"):
+        await carry_out(root, "unique", Stage.REFINE)
+
+
+async def test_an_answer_made_for_the_examples_is_not_called_verified(project: Callable[..., Path]) -> None:
+    root = project({"tools.py": STUB})
+    body = "def initials(name: str) -> str:\n    return 'AL' if name == 'ada lovelace' else ''"
+    async with models(lambda *_: fenced(body), "cheat"):
+        result, _ = await carry_out(root, "initials", Stage.GENERATE)
+    assert result.evidence.word == "passes its tests" and "verified" not in result.title
+
+
+async def test_why_nobody_was_asked_is_said(project: Callable[..., Path]) -> None:
+    quick = "def unique(words: list[str]) -> list[str]:\n    return list(dict.fromkeys(words))\n"
+    root = project({"tools.py": quick, "test_tools.py": UNIQUE_TESTS})
+    async with models(lambda *_: "no idea", "quiet"):
+        result, _ = await carry_out(root, "unique", Stage.REFINE, calls=0)
+    assert "budget of requests" in result.reason

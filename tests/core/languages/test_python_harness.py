@@ -237,7 +237,11 @@ async def test_signatures_as_data(start: Callable[..., Any], sandbox: Sandbox) -
         "upto": "int",
         "share": "list(int) list(any)",
         "outer": "any",
+        "tagged": "opaque",
     }
+    path.write_text(
+        path.read_text() + "\nclass Tags(list):\n    pass\n\ndef tagged(tags: Tags):\n    return len(tags)\n"
+    )
     for symbol, expected in wanted.items():
         harness = PythonHarness(find_project(path), find_target(path, path.read_text(), symbol=symbol), sandbox)
         signature = await harness.signature()

@@ -199,12 +199,17 @@ class A:
         "def f(text):\n    return [c for c in text if c.lower() != c]\n",
         # The queue leaves the function.
         "def f(n):\n    q = [n]\n    while q:\n        q.pop(0)\n        g(q)\n    return q\n",
+        # A cache would keep answers that are no longer right.
+        "def f(n: int) -> int:\n    return RATE if n < 2 else f(n - 1) + f(n - 2)\n\n"
+        "RATE = 3\ndef g(r):\n    global RATE\n    RATE = r\n",
+        "def f(n: int) -> int:\n    return T['a'] if n < 2 else f(n - 1) + f(n - 2)\n\n"
+        "T = {'a': 1}\ndef g(r):\n    T['a'] = r\n",
         # Not valid Python.
         "def f(xs, ys):\n    return [x for x in xs if x in\n\n",
     ],
 )
 def test_nothing_is_proposed_where_the_pattern_does_not_hold(text: str) -> None:
-    start, end = 0, len(text.rstrip("\n"))
+    start, end = 0, text.find("\n\n") if "\n\n" in text else len(text.rstrip("\n"))
     target = Target(
         path=Path("/p/a.py"), symbol="f", language="python", root=Path("/p"), text=text, start=start, end=end
     )
