@@ -183,11 +183,11 @@ async def _settle_refined(
         work.tried(candidate, verdict_words(comparison), passed=True)
         return None
     work.report(Event(kind="stage", text="held-back cases, remaining tests, strength"))
-    validation = await decide(found, validation, seconds=max(FEWEST_SECONDS, work.left()))
+    validation = await decide(found, validation, seconds=max(work.share(FEWEST_SECONDS), work.left()))
     if not validation.passed:
         work.tried(candidate, validation.problem, passed=False)
         return None
-    strength = await strength_of(found, work.task.target.text, (), STRENGTH_SECONDS)
+    strength = await strength_of(found, work.task.target.text, (), work.share(STRENGTH_SECONDS))
     evidence = evidence_of(found, validation, strength=strength, comparison=comparison)
     work.suggested(candidate, comparison)
     return work.finish(Status.SUGGESTED, candidate.why, candidate=candidate, evidence=evidence)
@@ -304,11 +304,11 @@ async def _settle_wanted(
     """The last word on a candidate that its tests and examples accept."""
     work.report(Event(kind="stage", text="remaining tests, strength"))
     found = work.found
-    validation = await decide(found, validation, seconds=max(FEWEST_SECONDS, work.left()))
+    validation = await decide(found, validation, seconds=max(work.share(FEWEST_SECONDS), work.left()))
     if not validation.passed:
         work.tried(candidate, validation.problem, passed=False)
         return work.finish(Status.UNCHANGED, f"The best attempt breaks something else: {validation.problem}")
-    strength = await strength_of(found, candidate.text, examples, STRENGTH_SECONDS)
+    strength = await strength_of(found, candidate.text, examples, work.share(STRENGTH_SECONDS))
     evidence = evidence_of(found, validation, strength=strength, shown=work.task.stage is Stage.GENERATE)
     work.suggested(candidate, None)
     return work.finish(Status.SUGGESTED, candidate.why, candidate=candidate, evidence=evidence)
@@ -426,6 +426,6 @@ async def compare_files(
         report(Event(kind="stage", text="measuring"))
         timing = await prepare_timing(found, report)
         comparison = await timing.compare(version, budget=work.left(), report=report)
-        strength = await strength_of(found, before.text, (), STRENGTH_SECONDS)
+        strength = await strength_of(found, before.text, (), work.share(STRENGTH_SECONDS))
         evidence = evidence_of(found, validation, strength=strength, comparison=comparison)
         return evidence, time.monotonic() - started

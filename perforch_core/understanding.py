@@ -12,7 +12,7 @@ from typing import Any
 from perforch_core.evidence import Evidence, Strength
 from perforch_core.languages import function_of
 from perforch_core.languages.interface import BuildFailed, Case, DriverDied, Function, Project, Signature, Version
-from perforch_core.languages.python_harness import DriverLimits, PythonHarness
+from perforch_core.languages.python_harness import LOAD_SECONDS, DriverLimits, PythonHarness
 from perforch_core.languages.python_project import describe_interpreter, find_project
 from perforch_core.oracle import project_tests
 from perforch_core.oracle.examples import Example, find_examples, user_example
@@ -77,7 +77,7 @@ async def understanding_of(
     """Open a task's target; its processes end with the context. Raises UserError, EnvironmentProblem."""
     target = task.target
     project = await asyncio.to_thread(find_project, target.path, python=settings.interpreter)
-    limits = DriverLimits(memory=settings.limits.memory)
+    limits = DriverLimits(memory=settings.limits.memory, load=min(LOAD_SECONDS, max(5.0, task.budget.seconds / 2)))
     harness = PythonHarness(project, target, sandbox, limits=limits)
     try:
         report(Event(kind="stage", text=f"understanding {target.symbol} in {target.path.name}"))

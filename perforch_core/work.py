@@ -21,6 +21,7 @@ from perforch_core.task import Budget, Candidate, Event, Reporter, Stage, Target
 from perforch_core.understanding import Understanding, evidence_on_original
 
 MODEL_SECONDS = 300.0
+FEWEST_SECONDS = 4.0
 ROUNDS = 2
 """A model may be asked so often in one stage of a task: once more when all have failed."""
 
@@ -54,6 +55,10 @@ class Work:
     def left(self) -> float:
         """Seconds of the budget that are left."""
         return max(0.0, self.task.budget.seconds - (time.monotonic() - self.started))
+
+    def share(self, most: float) -> float:
+        """`most` seconds, less where the whole budget is small: for what has to be done however late it is."""
+        return min(most, max(FEWEST_SECONDS, self.task.budget.seconds / 3))
 
     @property
     def version(self) -> str:

@@ -50,10 +50,13 @@ MOST_KEPT = 1 << 25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverLimits:
-    """What one version may use: `memory` in bytes (data segment), `cpu` in seconds over its whole life."""
+    """What one version may use: `memory` in bytes (data segment), `cpu` in seconds over its whole life, `load` in
+    seconds until its module is loaded.
+    """
 
     memory: int = 2 << 30
     cpu: int = 300
+    load: float = LOAD_SECONDS
 
 
 class PythonHarness:
@@ -94,7 +97,7 @@ class PythonHarness:
         driver = PythonDriver(ours, forget=self._drivers.discard, encoded=self._encoded.of)
         self._drivers.add(driver)
         try:
-            await driver.begin(self._first_message(version))
+            await driver.begin(self._first_message(version), seconds=self.limits.load)
         except BaseException:
             await driver.close()
             raise
@@ -224,14 +227,14 @@ class PythonDriver:
     _position: int = 0
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
-    async def begin(self, first: Mapping[str, Any]) -> None:
+    async def begin(self, first: Mapping[str, Any], *, seconds: float) -> None:
         """Learn the child's process id from the kernel and have it load its version. Raises BuildFailed."""
         self.sock.setblocking(False)
         self.pid = await asyncio.wait_for(self._credentials(), LOAD_SECONDS)
         if hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):
                 self.pidfd = os.pidfd_open(self.pid)
-        answer = await self.ask(first, timeout=LOAD_SECONDS, loading=True)
+        answer = await self.ask(first, timeout=seconds, loading=True)
         if "error" in answer:
             raise BuildFailed(_text(answer["error"][2]))
 
