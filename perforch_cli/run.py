@@ -21,8 +21,10 @@ Seconds = Annotated[
     str | None,
     typer.Option("--budget", metavar="TIME", help="Most time to spend, e.g. 30s or 2m (60s, or your settings')."),
 ]
-Money = Annotated[float | None, typer.Option("--max-cost", metavar="DOLLARS", help="Most money to spend on models.")]
-Calls = Annotated[int | None, typer.Option("--calls", help="Most requests to models.")]
+Money = Annotated[
+    float | None, typer.Option("--max-cost", min=0, metavar="DOLLARS", help="Most money to spend on models.")
+]
+Calls = Annotated[int | None, typer.Option("--calls", min=0, help="Most requests to models.")]
 Spec = Annotated[str, typer.Option("--spec", help="What the function should do, beyond its documentation.")]
 Examples = Annotated[
     list[str] | None,

@@ -125,6 +125,9 @@ def test_an_interrupt_is_an_answer_too(project: Callable[..., Path], nothing_lef
         (["optimise"], "No such command 'optimise'"),
         (["optimize"], "Missing argument"),
         (["optimize", "a.py::total", "--budget", "soon"], "--budget soon: give a time such as 30s or 2m"),
+        (["optimize", "a.py::total", "--calls", "-1"], "Invalid value for '--calls'"),
+        (["compare", "a.py::total", "a.py::sum"], "one name in both files, not total and sum"),
+        (["compare", "a.py", "a.py"], "a.py: name the function too"),
         (["optimize", "a.py::total", "--model", "nope"], "no model named 'nope'"),
     ],
 )

@@ -40,6 +40,8 @@ def describe(text: str, edit: SmallEdit) -> str:
         return f"line {edit.line}: added `{new}`"
     if not new or new == "pass":
         return f"line {edit.line}: removed `{old}`"
+    if old == new:
+        return f"line {edit.line}: `{old}` moved to another block"
     return f"line {edit.line}: `{old}` became `{new}`"
 
 
