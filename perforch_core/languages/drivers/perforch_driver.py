@@ -413,23 +413,7 @@ class Server:
 
 
 STATE_NODES = 500
-_PLAIN = frozenset(
-    (
-        "none",
-        "bool",
-        "int",
-        "float",
-        "complex",
-        "str",
-        "bytes",
-        "bytearray",
-        "list",
-        "tuple",
-        "set",
-        "frozenset",
-        "dict",
-    )
-)
+_PLAIN = frozenset("none bool int float complex str bytes bytearray list tuple set frozenset dict".split())
 
 
 class State:
@@ -456,11 +440,8 @@ class State:
             wire = codec.encode_graph([self.space[name]], room)
         except codec.TooLarge:
             return None
-        return (
-            wire
-            if all(node[0] in _PLAIN and len(node) < 3 + (node[0] == "complex") for node in wire["nodes"])
-            else None
-        )
+        plain = all(node[0] in _PLAIN and len(node) < 3 + (node[0] == "complex") for node in wire["nodes"])
+        return wire if plain else None
 
     def changed(self):
         """What is not as it was loaded, by name."""
@@ -485,6 +466,7 @@ class State:
                 value.clear()
                 value.update(fresh)
             self.space[name] = value
+            self.held[name] = (value, self.look(name))  # a set that was filled anew may have another order
 
 
 _STATE_TYPES = frozenset(
