@@ -107,9 +107,10 @@ async def refine(work: Work) -> Result:
     found = work.found
     _must_work_before(found)
     if found.baseline is None and not found.has_tests:
+        inputs = "; ".join(note for note in found.notes if not note.startswith("tests: ")) or "none are possible"
         raise UserError(
             f"nothing can prove a rewrite of {work.task.target.symbol} right. "
-            f"Tests: {found.plan.problem or 'none counts'} Inputs: {'; '.join(found.notes) or 'none are possible'}. "
+            f"Tests: {found.plan.problem or 'none counts'} Inputs: {inputs}. "
             "Add a test that calls it or type hints; where time ran out, give more (--budget)"
         )
     if found.baseline is None:

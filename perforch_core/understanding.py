@@ -191,8 +191,9 @@ async def learn_cases(found: Understanding, report: Reporter, *, version: Versio
             why = f"it returns normally on none of those tried{named}"
         elif baseline.dropped:
             tried = [reason for _, reason in baseline.dropped if not reason.startswith("not tried")]
-            first = Counter(tried).most_common(1)
-            why = f"it never returns: {first[0][0]}" if first else "none of those tried could be kept"
+            first = Counter(tried).most_common(1)[0][0] if tried else ""
+            never = first.startswith(("no answer", "the process"))
+            why = f"it never returns: {first}" if never else "none of those tried could be kept"
         else:
             why = "its arguments cannot be made up, and no test passes any that could be recorded"
         found.notes.append(f"no cases: {why}")
