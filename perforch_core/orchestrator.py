@@ -208,6 +208,8 @@ def _must_work_before(found: Understanding) -> None:
     target = found.task.target
     if found.build_error:
         raise UserError(f"{target.path.name} does not load, so nothing can be measured:\n{found.build_error.strip()}")
+    if found.plan.broken and not found.plan.reaching:
+        raise UserError(f"{found.plan.problem} That was before any change, so nothing was tried. Mend it first")
     if found.plan.failing:
         names = ", ".join(name.rsplit("::", 1)[-1] for name in found.plan.failing[:5])
         raise UserError(

@@ -48,7 +48,7 @@ class TestPlan:
     run yet. `captured` are calls that the tests made. `problem` says why there is no evidence to be had here
     (then `reaching` is empty), `notes` what a user should know besides; `late` are those of `failing` that only ran
     over their time. `durations` are seconds per test on the original, `modules` what the run loaded that is not the
-    project's own.
+    project's own. `broken`: the run ended in the middle, by an exit or a crash.
     """
 
     __test__ = False
@@ -64,6 +64,7 @@ class TestPlan:
     baseline: TestReport = field(default_factory=TestReport)
     captured: tuple[Case, ...] = ()
     problem: str | None = None
+    broken: bool = False
     notes: tuple[str, ...] = ()
     durations: Mapping[str, float] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
@@ -160,6 +161,7 @@ def _planned(plan: TestPlan, run: Run, left: Sequence[str]) -> TestPlan:
         baseline=_report(plan, reaching, run, problem=problem),
         captured=tuple(_case(call) for call in run.calls if not call.broken),
         problem=problem,
+        broken=not run.complete and run.ended in (Ended.EXITED, Ended.SIGNALLED) and not run.unusable,
         notes=tuple(notes) if reaching else (),
         durations={name: result.seconds for name, result in run.results.items()},
         modules=run.modules,

@@ -282,6 +282,15 @@ async def test_optimizing_stops_when_no_test_comes_to_an_end(project: Callable[.
         await carry_out(root, "unique", Stage.REFINE)
 
 
+async def test_optimizing_stops_when_the_tests_end_the_process(project: Callable[..., Path]) -> None:
+    exiting = "import os\nfrom tools import unique\ndef test_it():\n    unique([])\n    os._exit(0)\n"
+    root = project({"tools.py": UNIQUE, "test_tools.py": exiting})
+    with pytest.raises(
+        UserError, match=r"The test process ended with exit code 0 in test_tools.py::test_it.*Mend it first"
+    ):
+        await carry_out(root, "unique", Stage.REFINE)
+
+
 async def test_an_answer_made_for_the_examples_is_not_called_verified(project: Callable[..., Path]) -> None:
     root = project({"tools.py": STUB})
     body = "def initials(name: str) -> str:\n    return 'AL' if name == 'ada lovelace' else ''"
