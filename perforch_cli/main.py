@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -68,7 +70,22 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object
 
 
 def main() -> None:
-    """The entry point: maps errors to messages and exit codes. Never shows a traceback for what a user can mend."""
+    """The entry point. An answer that cannot be written (a full disk, a closed pipe) ends with 3 and the reason."""
+    try:
+        try:
+            _main()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EPIPE, errno.EIO):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer must not fail once more
+        print(f"perforch: the answer could not be written: {error.strerror}", file=sys.stderr)
+        sys.exit(3)
+
+
+def _main() -> None:
+    """Maps errors to messages and exit codes. Never shows a traceback for what a user can mend."""
     as_json = "--json" in sys.argv[1:]
     try:
         code = app(standalone_mode=False)
@@ -78,9 +95,6 @@ def main() -> None:
         fail(str(error), code=3, kind="environment", as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except OSError as error:
-        # Most likely the answer's own way out: a full disk, a closed pipe.
-        fail(f"{error.filename or 'the answer'}: {error.strerror or error}", code=3, kind="environment", as_json=False)
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's own errors of usage have it
             raise

@@ -107,10 +107,9 @@ async def refine(work: Work) -> Result:
     found = work.found
     _must_work_before(found)
     if found.baseline is None and not found.has_tests:
-        inputs = "; ".join(note for note in found.notes if not note.startswith("tests: ")) or "none are possible"
         raise UserError(
             f"nothing can prove a rewrite of {work.task.target.symbol} right. "
-            f"Tests: {found.plan.problem or 'none counts'} Inputs: {inputs}. "
+            f"Tests: {found.plan.problem or 'none counts'} Inputs: {'; '.join(found.notes) or 'none are possible'}. "
             "Add a test that calls it or type hints; where time ran out, give more (--budget)"
         )
     if found.baseline is None:
@@ -319,10 +318,9 @@ async def _settle_wanted(
 
 def _not_mended(work: Work, best: Validation) -> str:
     if not work.services.text_models:
-        return (
-            f"Not mended: {len(work.attempts)} small repairs tried, none passes ({best.problem}), and no language "
-            "model was to be asked (perforch models list)."
-        )
+        unasked = "was to be asked" if work.task.models else "is configured (perforch models add)"
+        repairs = "no small repair passes" if work.attempts else "no small repair was tried"
+        return f"Not mended: {repairs} ({best.problem}), and no language model {unasked}."
     return f"Not mended: {len(work.attempts)} attempts, none passes. Still: {best.problem}"
 
 
@@ -371,7 +369,7 @@ async def _unproven(work: Work, candidate: Candidate, validation: Validation) ->
     """It loads, and nothing else is known: show what it does on a few inputs, for the user to confirm."""
     found = work.found
     lines = await _examples_to_confirm(found, validation.version)
-    evidence = replace(evidence_of(found, validation), notes=(*found.notes, *lines))
+    evidence = replace(evidence_of(found, validation), notes=(*found.told, *lines))
     why = "No test and no example says what is right: it builds, unproven."
     if lines:
         why += " Confirm what is right of what it does, as a test or as an example:\n  " + "\n  ".join(lines)

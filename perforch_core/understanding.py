@@ -60,6 +60,12 @@ class Understanding:
         return bool(self.plan.reaching) and self.canary is not False
 
     @property
+    def told(self) -> tuple[str, ...]:
+        """The notes for the evidence, and why tests that exist say nothing."""
+        tests = (f"tests: {self.plan.problem}",) if self.plan.problem and self.plan.baseline.problem else ()
+        return tuple(dict.fromkeys((*tests, *self.notes)))
+
+    @property
     def samples(self) -> list[Case]:
         """Calls known to make sense: from the documentation and captured from the tests."""
         return [*(example.case for example in self.examples), *self.plan.captured]
@@ -101,8 +107,6 @@ async def understanding_of(
             build_error=build_error,
         )
         found.notes += found.plan.notes
-        if found.plan.problem and found.plan.baseline.problem:
-            found.notes.append(f"tests: {found.plan.problem}")
         if task.stage is Stage.REFINE and found.plan.late:
             # They fail by their time alone, which says nothing about the code; the plan's notes tell of them.
             late = found.plan.late
@@ -215,5 +219,5 @@ def evidence_on_original(found: Understanding) -> Evidence:
         normal_returns=sum(part.normal_returns for part in parts),
         strength=found.strength,
         sandbox=found.sandbox.name,
-        notes=tuple(dict.fromkeys(found.notes)),
+        notes=found.told,
     )

@@ -273,7 +273,7 @@ def evidence_of(found: Understanding, validation: Validation, **more: object) ->
         normal_returns=sum(part.normal_returns for part in parts) if compared else validation.examples_passed,
         counterexample=judgement.counterexample if judgement else None,
         sandbox=found.sandbox.name,
-        notes=tuple(dict.fromkeys((*state, *found.notes, *(judgement.notes if judgement else ())))),
+        notes=tuple(dict.fromkeys((*state, *found.told, *(judgement.notes if judgement else ())))),
         **more,  # type: ignore[arg-type]
     )
 

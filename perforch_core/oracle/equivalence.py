@@ -105,15 +105,17 @@ def _state_words(expected: Observation, actual: Observation, tolerance: Toleranc
         if name not in expected.state:
             return f"changes the module's {_clip(name)}"
         found = _compare_graphs(expected.state[name], actual.state[name], replace(tolerance, unordered=""), (name,))
-        if found.kind is Kind.DIFFERENT and malformed(actual.state[name]):
-            return f"the module's {name}: {found.words}"
         if found.kind is Kind.DIFFERENT:
-            texts = [
-                _clip(source_text(wire, wire["roots"][0], limit=100))
-                for wire in (actual.state[name], expected.state[name])
-            ]
-            return f"leaves {texts[0]} in the module's {name} where {texts[1]} is expected"
+            left, wanted = (_state_text(observation.state[name]) for observation in (actual, expected))
+            return f"leaves {left} in the module's {name} where {wanted} is expected"
     return ""
+
+
+def _state_text(wire: Wire) -> str:
+    # It comes from a candidate's process: anything may be in it, no root at all too.
+    if malformed(wire) or not wire["roots"]:
+        return "something unreadable"
+    return _clip(source_text(wire, wire["roots"][0], limit=100))
 
 
 def ulps_between(left: Observation, right: Observation) -> int | None:

@@ -104,6 +104,17 @@ def test_errors_as_json(project: Callable[..., Path]) -> None:
     assert data["error"] == {"kind": "input", "message": data["reason"], "choices": ["total"]}
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_an_answer_that_cannot_be_written(project: Callable[..., Path]) -> None:
+    root = project({"a.py": GOOD})
+    command = [sys.executable, "-m", "perforch_cli.main", "optimize", "a.py::totl", "--json"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=root, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == "perforch: the answer could not be written: No space left on device"
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 def test_an_interrupt_is_an_answer_too(project: Callable[..., Path], nothing_left: None) -> None:
     root = project({"a.py": GOOD.replace("result = 0", "import time; time.sleep(1); result = 0")})

@@ -72,7 +72,7 @@ async def carry_out(
     target = find_target(path, path.read_text(), symbol=symbol)
     events: list[Event] = []
     async with open_services(root, models=models) as services:
-        task = Task(stage=stage, target=target, budget=Budget(seconds=seconds, calls=calls))
+        task = Task(stage=stage, target=target, models=models, budget=Budget(seconds=seconds, calls=calls))
         return await run(task, services, events.append), events
 
 
@@ -280,6 +280,16 @@ async def test_optimizing_stops_when_no_test_comes_to_an_end(project: Callable[.
     root = project({"tools.py": UNIQUE, "test_tools.py": hanging})
     with pytest.raises(UserError, match=r"no test of unique comes to an end \(test_it\)"):
         await carry_out(root, "unique", Stage.REFINE)
+
+
+async def test_what_was_not_tried_is_not_said_to_have_failed(project: Callable[..., Path]) -> None:
+    examples = '    """\n    >>> inc(2)\n    7919\n    >>> inc(3)\n    104729\n    """\n'
+    wrong = f"def inc(x: int) -> int:\n{examples}    return x + 1\n"
+    root = project({"tools.py": wrong})
+    result, _ = await carry_out(root, "inc", Stage.FIX)
+    assert "no small repair passes" in result.reason and "is configured (perforch models add)" in result.reason
+    result, _ = await carry_out(root, "inc", Stage.FIX, models=("rules",))
+    assert "no small repair was tried" in result.reason and "was to be asked" in result.reason
 
 
 async def test_optimizing_stops_when_the_tests_end_the_process(project: Callable[..., Path]) -> None:

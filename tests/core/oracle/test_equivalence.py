@@ -28,6 +28,16 @@ def seen(*roots: Any, stdout: str = "") -> Observation:
     return Observation(graph=encode(roots), stdout=stdout)
 
 
+@pytest.mark.parametrize("forged", [7, None, {"nodes": [], "roots": []}, {"nodes": [["list", [9]]], "roots": [0]}])
+def test_module_state_that_makes_no_sense_is_a_difference_and_no_error(forged: Any) -> None:
+    good = Observation(graph=encode([1]), state={"LOG": encode([[1]])})
+    bad = Observation(graph=encode([1]), state={"LOG": forged})
+    found = compare(good, bad)
+    assert found.kind is Kind.DIFFERENT
+    assert found.words == "leaves something unreadable in the module's LOG where [1] is expected"
+    compare(bad, good)  # the user's own program is not out to deceive; it must not end the task either
+
+
 def raw(nodes: Any, roots: Any) -> Observation:
     return Observation(graph={"nodes": nodes, "roots": roots})
 
